@@ -1,0 +1,33 @@
+# What people type. The work is in scripts/, one script for each; each sets up what it needs.
+.DEFAULT_GOAL := help
+.PHONY: help demo up test build bench fmt clean clean-tools
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## the main job on real engines and counterparties, told in a few lines
+	@scripts/demo
+
+up: ## a gateway over examples/quickstart that keeps running, for your own FIX client
+	@scripts/up
+
+test: ## every check there is; ends with `N passed, N failed`
+	@scripts/test
+
+build: ## the filter and the programs, for use
+	@scripts/setup
+	@scripts/build-filter
+	@scripts/env cargo build --release -p fixgw-operator -p fixgw-reject-engine
+
+bench: ## the figures
+	@scripts/bench
+
+fmt: ## format the code
+	@scripts/setup rust
+	@scripts/env cargo fmt --all
+
+clean: ## remove what was built here
+	rm -rf target
+
+clean-tools: ## remove what was fetched for this project into the user's cache
+	@scripts/clean-tools
