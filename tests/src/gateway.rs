@@ -1,0 +1,285 @@
+//! The whole gateway: `fixgw up` with its Envoy, control plane and reject engine.
+//!
+//! What it says in JSON lines is awaited here; the flags and the names of events are in this one place.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::fixture::{Directory, NAMESPACE};
+use crate::process::{Process, is_alive, kind, signal_pid, text, wait_until};
+use crate::tool;
+
+/// At least two workers, because what one of them does must not depend on the other.
+pub const WORKERS: u64 = 2;
+
+/// The listener that most tests use.
+pub const LISTENER: &str = "main";
+
+/// What `fixgw up` is started with.
+pub struct Setup {
+    directory: PathBuf,
+    endpoints: Vec<(String, SocketAddr)>,
+    listeners: Vec<String>,
+    filter: PathBuf,
+    state: Option<PathBuf>,
+    more: Vec<OsString>,
+}
+
+impl Setup {
+    /// Over the objects of a directory, with one listener and the filter that is shipped.
+    #[must_use]
+    pub fn over(directory: &Directory) -> Self {
+        Self::over_path(directory.path())
+    }
+
+    /// Over a path, which need not be there.
+    #[must_use]
+    pub fn over_path(directory: &Path) -> Self {
+        Self {
+            directory: directory.to_owned(),
+            endpoints: Vec::new(),
+            listeners: vec![format!("{LISTENER}=127.0.0.1:0")],
+            filter: tool::filter(),
+            state: None,
+            more: Vec::new(),
+        }
+    }
+
+    /// `--endpoint`: one more endpoint of a Service of the tests' namespace.
+    #[must_use]
+    pub fn endpoint(mut self, service: &str, address: SocketAddr) -> Self {
+        self.endpoints.push((service.to_owned(), address));
+        self
+    }
+
+    /// One more listener.
+    #[must_use]
+    pub fn listener(mut self, name: &str, address: &str) -> Self {
+        self.listeners.push(format!("{name}={address}"));
+        self
+    }
+
+    /// Another build of the filter.
+    #[must_use]
+    pub fn filter(mut self, filter: &Path) -> Self {
+        filter.clone_into(&mut self.filter);
+        self
+    }
+
+    /// A state directory that outlives this gateway.
+    #[must_use]
+    pub fn state(mut self, directory: &Path) -> Self {
+        self.state = Some(directory.to_owned());
+        self
+    }
+
+    /// More arguments, which stand after the others.
+    #[must_use]
+    pub fn arguments<const N: usize>(mut self, arguments: [&str; N]) -> Self {
+        self.more.extend(arguments.map(OsString::from));
+        self
+    }
+
+    /// Starts it and waits for nothing.
+    #[must_use]
+    pub fn spawn(self) -> Gateway {
+        let own_state =
+            TempDir::with_prefix("fixgw-e2e-state-").expect("a temporary directory can be made");
+        let state = self.state.unwrap_or_else(|| own_state.path().join("state"));
+        let process = Process::start("fixgw up", tool::program("fixgw"), |command| {
+            command.arg("up").arg(&self.directory).arg("--json");
+            for listener in &self.listeners {
+                command.arg("--listen").arg(listener);
+            }
+            for (service, address) in &self.endpoints {
+                command
+                    .arg("--endpoint")
+                    .arg(format!("{NAMESPACE}/{service}={address}"));
+            }
+            command
+                .arg("--state-dir")
+                .arg(&state)
+                .arg("--workers")
+                .arg(WORKERS.to_string());
+            command
+                .arg("--envoy")
+                .arg(tool::envoy())
+                .arg("--filter")
+                .arg(&self.filter);
+            command
+                .arg("--reject-engine")
+                .arg(tool::program("fixgw-reject-engine"));
+            command.args(&self.more);
+        });
+        Gateway {
+            process,
+            state,
+            _own_state: own_state,
+        }
+    }
+
+    /// Starts it and waits until it is ready.
+    #[must_use]
+    pub fn start(self) -> Gateway {
+        let gateway = self.spawn();
+        gateway.wait_ready();
+        gateway
+    }
+}
+
+/// A running gateway.
+pub struct Gateway {
+    process: Process,
+    state: PathBuf,
+    _own_state: TempDir,
+}
+
+impl Gateway {
+    /// The supervisor.
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// The supervisor, to wait for its end.
+    pub fn process_mut(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// Its state directory.
+    #[must_use]
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// Waits until every worker has a table and the listeners listen.
+    pub fn wait_ready(&self) -> Value {
+        self.process
+            .wait_for("`ready`", |event| kind(event) == "ready")
+    }
+
+    /// Where the usual listener listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address_of(LISTENER)
+    }
+
+    /// Where a listener listens.
+    #[must_use]
+    pub fn address_of(&self, listener: &str) -> SocketAddr {
+        let listening = self
+            .process
+            .wait_for(&format!("the address of listener {listener}"), |event| {
+                kind(event) == "listening" && text(event, "name") == listener
+            });
+        text(&listening, "address")
+            .parse()
+            .expect("`address` is an address with a port")
+    }
+
+    /// The present number of events, for the waits that follow.
+    #[must_use]
+    pub fn mark(&self) -> usize {
+        self.process.mark()
+    }
+
+    /// All decisions so far.
+    #[must_use]
+    pub fn decisions(&self) -> Vec<Value> {
+        self.process
+            .events()
+            .into_iter()
+            .filter(|event| kind(event) == "decision")
+            .collect()
+    }
+
+    /// Waits for the decision about the connection from `source`.
+    #[must_use]
+    pub fn decision_about(&self, source: SocketAddr) -> Value {
+        let source = source.to_string();
+        self.process
+            .wait_for(&format!("the decision about {source}"), |event| {
+                kind(event) == "decision" && text(event, "source") == source
+            })
+    }
+
+    /// All decisions about the connection from `source`, so far.
+    #[must_use]
+    pub fn decisions_about(&self, source: SocketAddr) -> Vec<Value> {
+        let source = source.to_string();
+        self.decisions()
+            .into_iter()
+            .filter(|event| text(event, "source") == source)
+            .collect()
+    }
+
+    /// Waits until every worker uses a revision that was published after `mark`.
+    pub fn wait_applied(&self, mark: usize) -> Value {
+        self.process
+            .wait_after(mark, "`applied`", |event| kind(event) == "applied")
+    }
+
+    /// Does something to the directory and waits until every worker uses what came of it.
+    pub fn apply(&self, change: impl FnOnce()) -> Value {
+        let mark = self.mark();
+        change();
+        self.wait_applied(mark)
+    }
+
+    /// Waits for a message about an object after `mark`.
+    #[must_use]
+    pub fn wait_object(&self, mark: usize, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+        self.process
+            .wait_after(mark, what, |event| kind(event) == "object" && is(event))
+    }
+
+    /// The process id of the child of this name that was started last.
+    #[must_use]
+    pub fn child(&self, name: &str) -> u32 {
+        self.process
+            .wait_all(&format!("the child {name}"), |events| {
+                let mut children = events.iter().rev();
+                let child =
+                    children.find(|event| kind(event) == "child" && text(event, "name") == name)?;
+                u32::try_from(child["pid"].as_u64()?).ok()
+            })
+    }
+
+    /// The process ids of all children that it ever started.
+    #[must_use]
+    pub fn children(&self) -> Vec<u32> {
+        let events = self.process.events();
+        let children = events.iter().filter(|event| kind(event) == "child");
+        children
+            .filter_map(|event| u32::try_from(event["pid"].as_u64()?).ok())
+            .collect()
+    }
+
+    /// Kills a child with SIGKILL and waits until it is gone.
+    pub fn kill_child(&self, name: &str) {
+        let pid = self.child(name);
+        signal_pid(pid, Signal::KILL);
+        wait_until(&format!("the end of {name}"), || {
+            (!is_alive(pid)).then_some(())
+        });
+    }
+
+    /// Stops it as Ctrl-C does, and waits until it and all of its children are gone.
+    pub fn stop(&mut self) {
+        self.process.signal(Signal::INT);
+        let status = self.process.wait_exit();
+        assert!(
+            status.success(),
+            "fixgw up ended with {status}\n{}",
+            crate::process::journal()
+        );
+        for pid in self.children() {
+            wait_until("the end of a child", || (!is_alive(pid)).then_some(()));
+        }
+    }
+}

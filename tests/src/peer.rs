@@ -1,0 +1,327 @@
+//! The two QuickFIX peers: the engine that accepts and the counterparty that connects.
+//!
+//! Both are Python programs (`tests/peers`) that obey lines on standard input and report lines on
+//! standard output; here they have methods.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::process::{Process, kind, text};
+use crate::tool;
+
+/// One FIX session, seen from the counterparty.
+#[derive(Clone, Debug)]
+pub struct Session {
+    begin: String,
+    counterparty: String,
+    engine: String,
+    logon: Vec<(u32, String)>,
+    reset_on_logon: bool,
+}
+
+impl Session {
+    /// A session of this version between these two CompIDs. `FIXT.1.1` carries FIX.5.0SP2.
+    #[must_use]
+    pub fn new(begin: &str, counterparty: &str, engine: &str) -> Self {
+        Self {
+            begin: begin.to_owned(),
+            counterparty: counterparty.to_owned(),
+            engine: engine.to_owned(),
+            logon: Vec::new(),
+            reset_on_logon: false,
+        }
+    }
+
+    /// One more field on the counterparty's Logon.
+    #[must_use]
+    pub fn with(mut self, tag: u32, value: &str) -> Self {
+        self.logon.push((tag, value.to_owned()));
+        self
+    }
+
+    /// Both sides begin at sequence number 1 with every Logon.
+    #[must_use]
+    pub fn reset_on_logon(mut self) -> Self {
+        self.reset_on_logon = true;
+        self
+    }
+
+    /// Its name in the counterparty's events.
+    #[must_use]
+    pub fn at_counterparty(&self) -> String {
+        format!("{}:{}->{}", self.begin, self.counterparty, self.engine)
+    }
+
+    /// Its name in the engine's events.
+    #[must_use]
+    pub fn at_engine(&self) -> String {
+        format!("{}:{}->{}", self.begin, self.engine, self.counterparty)
+    }
+
+    fn settings(&self, sender: &str, target: &str) -> Value {
+        let logon: serde_json::Map<String, Value> = self
+            .logon
+            .iter()
+            .map(|(tag, value)| (tag.to_string(), json!(value)))
+            .collect();
+        json!({
+            "begin": self.begin, "sender": sender, "target": target, "logon": logon,
+            "reset_on_logon": self.reset_on_logon,
+        })
+    }
+
+    fn for_counterparty(&self) -> Value {
+        self.settings(&self.counterparty, &self.engine)
+    }
+
+    fn for_engine(&self) -> Value {
+        let mut settings = self.settings(&self.engine, &self.counterparty);
+        settings["logon"] = json!({});
+        settings
+    }
+}
+
+/// A QuickFIX process of either kind.
+pub struct Peer {
+    process: Process,
+}
+
+impl Peer {
+    /// An engine that accepts these sessions on a port of its own.
+    #[must_use]
+    pub fn engine(name: &str, sessions: &[Session]) -> Engine {
+        Self::engine_with_store(name, sessions, None)
+    }
+
+    /// An engine that keeps its sequence numbers in `store`.
+    #[must_use]
+    pub fn engine_with_store(name: &str, sessions: &[Session], store: Option<&Path>) -> Engine {
+        let sessions: Vec<Value> = sessions.iter().map(Session::for_engine).collect();
+        let peer = Self::start(
+            name,
+            "engine.py",
+            &json!({"port": 0, "store": store.map(Path::to_string_lossy), "sessions": sessions}),
+        );
+        let listening = peer
+            .process
+            .wait_for("the engine's port", |event| kind(event) == "listening");
+        let port = listening["port"]
+            .as_u64()
+            .and_then(|port| u16::try_from(port).ok())
+            .expect("a port");
+        Engine {
+            peer,
+            address: SocketAddr::from(([127, 0, 0, 1], port)),
+        }
+    }
+
+    /// A counterparty that connects these sessions and, when it loses one, tries again every second.
+    #[must_use]
+    pub fn counterparty(name: &str, address: SocketAddr, sessions: &[Session]) -> Self {
+        Counterparty::new(name, address, sessions).start()
+    }
+
+    fn start(name: &str, script: &str, settings: &Value) -> Self {
+        let process = Process::start(name, tool::python(), |command| {
+            command
+                .arg("-u")
+                .arg(tool::peer_script(script))
+                .arg(settings.to_string());
+            command.env("PYTHONDONTWRITEBYTECODE", "1");
+        });
+        Self { process }
+    }
+
+    /// The process, for its events.
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Waits for the session's onLogon.
+    pub fn wait_logon(&self, session: &str) {
+        self.process
+            .wait_for(&format!("the logon of {session}"), |event| {
+                kind(event) == "logon" && text(event, "session") == session
+            });
+    }
+
+    /// Waits for the session's onLogout.
+    pub fn wait_logout(&self, session: &str) {
+        self.process
+            .wait_for(&format!("the logout of {session}"), |event| {
+                kind(event) == "logout" && text(event, "session") == session
+            });
+    }
+
+    /// Waits for a Logout from the other side and returns its text.
+    #[must_use]
+    pub fn wait_logout_text(&self, session: &str) -> String {
+        self.wait_logout_text_after(0, session)
+    }
+
+    /// [`Self::wait_logout_text`] among later events.
+    #[must_use]
+    pub fn wait_logout_text_after(&self, mark: usize, session: &str) -> String {
+        let logout = self
+            .process
+            .wait_after(mark, &format!("a Logout to {session}"), |event| {
+                kind(event) == "admin"
+                    && text(event, "direction") == "in"
+                    && text(event, "type") == "logout"
+                    && text(event, "session") == session
+            });
+        text(&logout, "text").to_owned()
+    }
+
+    /// Sends `count` numbered messages on one session and returns how many it has sent since its start.
+    pub fn send(&mut self, session: &str, count: u64) -> u64 {
+        let mark = self.process.mark();
+        self.process
+            .say(&json!({"do": "send", "session": session, "count": count}));
+        let sent = self
+            .process
+            .wait_after(mark, "the messages to be sent", |event| {
+                kind(event) == "sent" && text(event, "session") == session
+            });
+        sent["total"].as_u64().expect("a number of messages")
+    }
+
+    /// The numbers of the messages received on one session, in their order.
+    #[must_use]
+    pub fn received(&self, session: &str) -> Vec<u64> {
+        received(&self.process.events(), session)
+    }
+
+    /// Waits until the message of this number has come.
+    pub fn wait_received(&self, session: &str, number: u64) {
+        self.process
+            .wait_for(&format!("message {number} of {session}"), |event| {
+                kind(event) == "app"
+                    && text(event, "session") == session
+                    && event["number"].as_u64() == Some(number)
+            });
+    }
+
+    /// Logs one session out.
+    pub fn log_out(&mut self, session: &str) {
+        self.process
+            .say(&json!({"do": "logout", "session": session}));
+    }
+
+    /// The next sequence numbers of one session: (its own, the other side's).
+    pub fn numbers(&mut self, session: &str) -> (u64, u64) {
+        let mark = self.process.mark();
+        self.process
+            .say(&json!({"do": "numbers", "session": session}));
+        let numbers = self
+            .process
+            .wait_after(mark, "the sequence numbers", |event| {
+                kind(event) == "numbers"
+            });
+        let number = |key: &str| numbers[key].as_u64().expect("a sequence number");
+        (number("next_sender"), number("next_target"))
+    }
+
+    /// Ends it and waits for its end.
+    pub fn stop(mut self) {
+        self.process.say(&json!({"do": "stop"}));
+        let status = self.process.wait_exit();
+        assert!(
+            status.success(),
+            "{} ended with {status}",
+            self.process.name()
+        );
+    }
+}
+
+fn received(events: &[Value], session: &str) -> Vec<u64> {
+    let of_session = events
+        .iter()
+        .filter(|event| kind(event) == "app" && text(event, "session") == session);
+    of_session
+        .filter_map(|event| event["number"].as_u64())
+        .collect()
+}
+
+/// An engine and where it listens.
+pub struct Engine {
+    peer: Peer,
+    address: SocketAddr,
+}
+
+impl Engine {
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl std::ops::Deref for Engine {
+    type Target = Peer;
+
+    fn deref(&self) -> &Peer {
+        &self.peer
+    }
+}
+
+impl std::ops::DerefMut for Engine {
+    fn deref_mut(&mut self) -> &mut Peer {
+        &mut self.peer
+    }
+}
+
+/// What a counterparty is started with.
+pub struct Counterparty {
+    name: String,
+    address: SocketAddr,
+    sessions: Vec<Session>,
+    reconnect_seconds: u32,
+    store: Option<PathBuf>,
+}
+
+impl Counterparty {
+    /// A counterparty that reconnects every second and forgets its sequence numbers.
+    #[must_use]
+    pub fn new(name: &str, address: SocketAddr, sessions: &[Session]) -> Self {
+        Self {
+            name: name.to_owned(),
+            address,
+            sessions: sessions.to_vec(),
+            reconnect_seconds: 1,
+            store: None,
+        }
+    }
+
+    /// Does not connect a second time within a test.
+    #[must_use]
+    pub fn once(mut self) -> Self {
+        self.reconnect_seconds = 3600;
+        self
+    }
+
+    /// Keeps its sequence numbers in this directory.
+    #[must_use]
+    pub fn store(mut self, directory: &Path) -> Self {
+        self.store = Some(directory.to_owned());
+        self
+    }
+
+    /// Starts it.
+    #[must_use]
+    pub fn start(self) -> Peer {
+        let sessions: Vec<Value> = self
+            .sessions
+            .iter()
+            .map(Session::for_counterparty)
+            .collect();
+        let settings = json!({
+            "host": self.address.ip().to_string(), "port": self.address.port(),
+            "reconnect": self.reconnect_seconds, "store": self.store.as_deref().map(Path::to_string_lossy), "sessions": sessions,
+        });
+        Peer::start(&self.name, "counterparty.py", &settings)
+    }
+}

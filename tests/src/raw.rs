@@ -1,0 +1,128 @@
+//! A client that sends exactly the bytes it is given, in exactly the writes it is given.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use crate::process::{EVENT_WAIT_MAX, journal};
+
+/// A plain TCP connection.
+pub struct RawClient {
+    stream: TcpStream,
+    received: Vec<u8>,
+}
+
+impl RawClient {
+    /// Connects.
+    #[must_use]
+    pub fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address)
+            .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}\n{}", journal()));
+        stream
+            .set_nodelay(true)
+            .expect("a TCP socket has no delay if told so");
+        Self {
+            stream,
+            received: Vec::new(),
+        }
+    }
+
+    /// The address of this end.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.stream
+            .local_addr()
+            .expect("a connected socket has an address")
+    }
+
+    /// All bytes in one write.
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.stream
+            .write_all(bytes)
+            .expect("the connection takes bytes");
+    }
+
+    /// All bytes in one write; a peer that has closed by now is no failure.
+    pub fn send_unless_closed(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes);
+    }
+
+    /// One write, and one segment, for each byte.
+    pub fn send_one_by_one(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.send(std::slice::from_ref(byte));
+        }
+    }
+
+    /// Ends its own direction.
+    pub fn finish(&self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// Everything received so far and not yet taken.
+    #[must_use]
+    pub fn received(&self) -> &[u8] {
+        &self.received
+    }
+
+    /// Waits for `count` more bytes and takes them.
+    pub fn take(&mut self, count: usize) -> Vec<u8> {
+        let end = Instant::now() + EVENT_WAIT_MAX;
+        while self.received.len() < count {
+            assert!(
+                self.read_before(end),
+                "closed after {} of {count} bytes: {:?}\n{}",
+                self.received.len(),
+                String::from_utf8_lossy(&self.received),
+                journal()
+            );
+        }
+        self.received.drain(..count).collect()
+    }
+
+    /// Waits until the other side closes and takes what was received before that.
+    pub fn take_to_end(&mut self) -> Vec<u8> {
+        let end = Instant::now() + EVENT_WAIT_MAX;
+        while self.read_before(end) {}
+        std::mem::take(&mut self.received)
+    }
+
+    /// Whether the connection is open and silent at this moment: nothing to read, no end, no reset.
+    pub fn is_open_and_silent(&self) -> bool {
+        self.stream
+            .set_nonblocking(true)
+            .expect("a socket can be made non-blocking");
+        let looked = self.stream.peek(&mut [0]);
+        self.stream
+            .set_nonblocking(false)
+            .expect("a socket can be made blocking");
+        matches!(looked, Err(error) if error.kind() == ErrorKind::WouldBlock)
+    }
+
+    /// Reads once; false at the end of the stream or a reset.
+    fn read_before(&mut self, end: Instant) -> bool {
+        let left = end
+            .saturating_duration_since(Instant::now())
+            .max(Duration::from_millis(1));
+        self.stream
+            .set_read_timeout(Some(left))
+            .expect("the bound is not zero");
+        let mut buffer = [0; 16 * 1024];
+        match self.stream.read(&mut buffer) {
+            Ok(0) => false,
+            Ok(count) => {
+                self.received.extend_from_slice(&buffer[..count]);
+                true
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => true,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                panic!(
+                    "waited in vain for bytes or an end, received so far {:?}\n{}",
+                    String::from_utf8_lossy(&self.received),
+                    journal()
+                )
+            }
+            Err(_) => false,
+        }
+    }
+}

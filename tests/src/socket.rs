@@ -1,0 +1,62 @@
+//! Which TCP connections does a process hold, as the kernel sees them?
+//!
+//! A FIX peer reconnects by itself; only the kernel can say that a connection is still the same one.
+
+use std::collections::{BTreeSet, HashSet};
+use std::net::{Ipv4Addr, SocketAddr};
+
+/// `ESTABLISHED` in `/proc/net/tcp`.
+const STATE_ESTABLISHED: &str = "01";
+
+/// Local and remote address of a connection.
+pub type FourTuple = (SocketAddr, SocketAddr);
+
+/// The established IPv4 connections of a process.
+#[must_use]
+pub fn established(pid: u32) -> BTreeSet<FourTuple> {
+    let inodes = socket_inodes(pid);
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux lists its connections");
+    let connections = table.lines().skip(1).filter_map(|line| {
+        let columns: Vec<&str> = line.split_ascii_whitespace().collect();
+        let (local, remote, state, inode) = (
+            columns.get(1)?,
+            columns.get(2)?,
+            columns.get(3)?,
+            columns.get(9)?,
+        );
+        (*state == STATE_ESTABLISHED && inodes.contains(*inode))
+            .then(|| Some((address(local)?, address(remote)?)))?
+    });
+    connections.collect()
+}
+
+fn socket_inodes(pid: u32) -> HashSet<String> {
+    let Ok(files) = std::fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return HashSet::new();
+    };
+    let links = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+    links
+        .filter_map(|link| {
+            Some(
+                link.to_str()?
+                    .strip_prefix("socket:[")?
+                    .strip_suffix(']')?
+                    .to_owned(),
+            )
+        })
+        .collect()
+}
+
+/// `0100007F:2694` → `127.0.0.1:9876`: the address is printed as one little-endian number.
+fn address(hex: &str) -> Option<SocketAddr> {
+    let (ip, port) = hex.split_once(':')?;
+    let ip = Ipv4Addr::from(u32::from_str_radix(ip, 16).ok()?.swap_bytes());
+    Some(SocketAddr::from((ip, u16::from_str_radix(port, 16).ok()?)))
+}
+
+/// A port on the loopback address that nothing listens on, for a test of what refuses connections.
+#[must_use]
+pub fn unused_port() -> SocketAddr {
+    let probe = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+    probe.local_addr().expect("a listener has an address")
+}

@@ -1,0 +1,74 @@
+//! Where are the programs that the tests start?
+//!
+//! `make test` builds or fetches them and says where they are through the environment.
+//! Must never fall back to a program that happens to be on the machine: a test that ran against
+//! something else than it claims proves nothing.
+
+use std::path::{Path, PathBuf};
+
+/// The Envoy binary.
+#[must_use]
+pub fn envoy() -> PathBuf {
+    from_environment("FIXGW_ENVOY")
+}
+
+/// The Python interpreter that can import `quickfix`.
+#[must_use]
+pub fn python() -> PathBuf {
+    from_environment("FIXGW_PYTHON")
+}
+
+/// The filter as it is shipped.
+#[must_use]
+pub fn filter() -> PathBuf {
+    from_environment("FIXGW_FILTER_WASM")
+}
+
+/// The filter of the test build that panics when it reads a Logon with `49=PANIC`.
+#[must_use]
+pub fn filter_that_panics() -> PathBuf {
+    from_environment("FIXGW_FILTER_PANIC_WASM")
+}
+
+/// One of our own programs.
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
+    existing(
+        "FIXGW_BIN_DIR",
+        from_environment("FIXGW_BIN_DIR").join(name),
+    )
+}
+
+/// A script of `tests/peers`.
+#[must_use]
+pub fn peer_script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("peers")
+        .join(name)
+}
+
+/// The top of the repository.
+#[must_use]
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the crate lies in the repository")
+}
+
+fn from_environment(variable: &str) -> PathBuf {
+    let Some(value) = std::env::var_os(variable).filter(|value| !value.is_empty()) else {
+        panic!(
+            "`{variable}` is not set; `make test` sets it, and so does `eval $(scripts/env)` in a shell"
+        );
+    };
+    existing(variable, PathBuf::from(value))
+}
+
+fn existing(variable: &str, path: PathBuf) -> PathBuf {
+    assert!(
+        path.exists(),
+        "`{variable}` leads to `{}`, which is not there; `make test` builds or fetches it",
+        path.display()
+    );
+    path
+}
