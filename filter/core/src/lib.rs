@@ -1,2 +1,24 @@
+//! What does the gateway decide, and why? Reading Logons, matching rules, the table, the decision, the
+//! connection's life: everything that the filter (wasm32) and the control plane (native) must agree on.
+//!
+//! Never does I/O, never reads a clock (time is passed in), never panics, never recurses on input, and never lets a
+//! field's value out except through [`redact`].
+
 #![no_std]
-//! stub
+
+extern crate alloc;
+
+pub mod agreement;
+pub mod config;
+pub mod connection;
+pub mod decision;
+pub mod limits;
+pub mod names;
+pub mod readiness;
+pub mod redact;
+pub mod report;
+pub mod rule;
+pub mod table;
+pub mod wire;
+
+mod image;

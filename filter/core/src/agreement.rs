@@ -1,0 +1,389 @@
+//! Does every engine that might read this Logon come to the same route?
+//!
+//! Engines differ in how they read odd bytes. The strict reading ([`crate::wire`]) proposes a route; a message with
+//! an oddity is then read again in every other way that engines are known to read, and when one of them would see
+//! another `MsgType` or another route, the connection is refused rather than guessed. A reading that rejects the
+//! message takes no part. An ordinary Logon has no oddity and pays nothing.
+
+use crate::table::{Lookup, Slots, Table};
+use crate::wire::{self, BodyLength, Item, Logon, Oddities, SOH, Tag};
+
+/// What became of the lookup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict<'a> {
+    /// No route matches, in any reading.
+    NoMatch,
+    /// One route, in every reading; the values that decided.
+    Route(crate::table::RouteRef, Slots<'a>),
+    /// Two routes of one rank.
+    AmbiguousRoute,
+    /// Readings disagree; what they disagree about.
+    AmbiguousField(&'static str),
+}
+
+/// How a reader finds the end of a data field.
+#[derive(Clone, Copy)]
+enum DataAxis {
+    /// By the next SOH, like any field.
+    NeverHonoured,
+    /// By a length that stands directly before it, if an SOH follows.
+    DirectWithSoh,
+    /// By the last earlier length field, wherever it stands, whatever follows.
+    LastEarlier,
+    /// The same, extended to the next SOH.
+    LastEarlierToSoh,
+}
+
+/// What a reader takes for a tag number.
+#[derive(Clone, Copy)]
+enum TagAxis {
+    /// Well-formed tags only; the rest is skipped.
+    Strict,
+    /// Leading zeros, signs and blanks are accepted.
+    Lenient,
+    /// The same, modulo 2^32.
+    Modulo32,
+    /// The same, modulo 2^64.
+    Modulo64,
+}
+
+/// Where a reader ends the message.
+#[derive(Clone, Copy)]
+enum EndAxis {
+    /// Behind the first tag 10.
+    FirstCheckSum,
+    /// At the tag 10 that stands exactly where `BodyLength` leads.
+    AtBodyLength,
+    /// At the first `10=` behind an SOH there or later.
+    CheckSumAfterBodyLength,
+}
+
+const DATA: [(DataAxis, &str); 4] = [
+    (
+        DataAxis::NeverHonoured,
+        "readers that ignore the lengths of data fields see another message",
+    ),
+    (DataAxis::DirectWithSoh, "readers differ"),
+    (
+        DataAxis::LastEarlier,
+        "readers that trust the last length of a data field see another message",
+    ),
+    (
+        DataAxis::LastEarlierToSoh,
+        "readers that stretch a data field to the next SOH see another message",
+    ),
+];
+const TAGS: [(TagAxis, &str); 4] = [
+    (TagAxis::Strict, ""),
+    (
+        TagAxis::Lenient,
+        "readers that accept zeros, signs or blanks in a tag see another message",
+    ),
+    (
+        TagAxis::Modulo32,
+        "readers whose tag numbers wrap at 32 bits see another message",
+    ),
+    (
+        TagAxis::Modulo64,
+        "readers whose tag numbers wrap at 64 bits see another message",
+    ),
+];
+const ENDS: [(EndAxis, &str); 3] = [
+    (EndAxis::FirstCheckSum, ""),
+    (
+        EndAxis::AtBodyLength,
+        "readers that end the message by BodyLength see another message",
+    ),
+    (
+        EndAxis::CheckSumAfterBodyLength,
+        "readers that look for CheckSum behind BodyLength see another message",
+    ),
+];
+const REPEATED: &str = "a tag stands there more than once, with values that lead elsewhere";
+const PAST: &str = "BodyLength leads past the first CheckSum";
+const UNFINISHED: &str = "some readers would wait for bytes that have not been sent";
+
+/// Looks a Logon up, in every reading where readings could differ.
+#[must_use]
+pub fn evaluate<'a>(table: &Table, logon: &Logon<'a>) -> Verdict<'a> {
+    let slots = strict_slots(table, logon);
+    let lookup = table.lookup(&slots);
+    if !logon.oddities().is_empty()
+        && let Err(what) = agree(table, logon, lookup)
+    {
+        return Verdict::AmbiguousField(what);
+    }
+    match lookup {
+        Lookup::None => Verdict::NoMatch,
+        Lookup::Route(route) => Verdict::Route(route, slots),
+        Lookup::Ambiguous(..) => Verdict::AmbiguousRoute,
+    }
+}
+
+/// First values of the table's tags, as the strict reading has them.
+#[must_use]
+pub fn strict_slots<'a>(table: &Table, logon: &Logon<'a>) -> Slots<'a> {
+    let mut slots = table.slots();
+    for item in logon.fields() {
+        if let Item::Field(field) = item
+            && let Some(slot) = table.slot_of(field.tag)
+        {
+            slots.keep_first(slot, field.value.reveal());
+        }
+    }
+    slots
+}
+
+fn agree(table: &Table, logon: &Logon<'_>, decided: Lookup) -> Result<(), &'static str> {
+    let body_end = match logon.body_length() {
+        // Such a reading depends on bytes that have not been sent.
+        BodyLength::Past => return Err(PAST),
+        BodyLength::Unusable => None,
+        BodyLength::Right => {
+            // Where BodyLength leads to the real end, only data fields that differ could move the end.
+            logon
+                .oddities()
+                .contains(Oddities::DATA_FRAMING)
+                .then(|| check_sum_start(logon.message()))
+        }
+        BodyLength::Short(end) => Some(end),
+    };
+    for (data, data_says) in DATA {
+        for (tags, tags_say) in TAGS {
+            for (end, end_says) in ENDS {
+                let reader = Reader {
+                    message: logon.message(),
+                    data,
+                    tags,
+                    end,
+                    body_end,
+                };
+                let blame = [end_says, tags_say, data_says]
+                    .into_iter()
+                    .find(|says| !says.is_empty());
+                match reader.read(table) {
+                    Outcome::Rejected => {}
+                    Outcome::Unfinished => return Err(UNFINISHED),
+                    Outcome::Read { first, last } => {
+                        if !first.same(table, decided) {
+                            return Err(blame.unwrap_or(REPEATED));
+                        }
+                        if !last.same(table, decided) {
+                            return Err(REPEATED);
+                        }
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_sum_start(message: &[u8]) -> usize {
+    // The message ends behind its tag 10, so that is its last field.
+    let before = message
+        .get(..message.len().saturating_sub(1))
+        .unwrap_or_default();
+    memchr::memrchr(SOH, before).map_or(0, |soh| soh + 1)
+}
+
+/// What one reading sees, by the first or the last value of each tag.
+struct Seen<'a> {
+    slots: Slots<'a>,
+    msg_type: Option<&'a [u8]>,
+}
+
+impl Seen<'_> {
+    fn same(&self, table: &Table, decided: Lookup) -> bool {
+        self.msg_type == Some(b"A") && table.lookup(&self.slots) == decided
+    }
+}
+
+enum Outcome<'a> {
+    /// Such a reader refuses the message.
+    Rejected,
+    /// Such a reader has not come to an end.
+    Unfinished,
+    Read {
+        first: Seen<'a>,
+        last: Seen<'a>,
+    },
+}
+
+struct Reader<'a> {
+    message: &'a [u8],
+    data: DataAxis,
+    tags: TagAxis,
+    end: EndAxis,
+    body_end: Option<usize>,
+}
+
+impl<'a> Reader<'a> {
+    fn read(&self, table: &Table) -> Outcome<'a> {
+        let stop = match (self.end, self.body_end) {
+            (EndAxis::FirstCheckSum, _) => None,
+            // An unusable BodyLength gives no reading of its own.
+            (_, None) => return Outcome::Rejected,
+            (EndAxis::AtBodyLength, Some(end)) => {
+                if self
+                    .message
+                    .get(end..)
+                    .is_some_and(|rest| rest.starts_with(b"10="))
+                {
+                    Some(end)
+                } else {
+                    return Outcome::Rejected;
+                }
+            }
+            (EndAxis::CheckSumAfterBodyLength, Some(end)) => match self.check_sum_from(end) {
+                Some(at) => Some(at),
+                None => return Outcome::Unfinished,
+            },
+        };
+        self.walk(table, stop)
+    }
+
+    /// The first `10=` behind an SOH at `from` or later.
+    fn check_sum_from(&self, from: usize) -> Option<usize> {
+        let before = from.checked_sub(1)?;
+        let found = memchr::memmem::find(self.message.get(before..)?, b"\x0110=")?;
+        Some(before + found + 1)
+    }
+
+    fn walk(&self, table: &Table, stop: Option<usize>) -> Outcome<'a> {
+        let mut first = Seen {
+            slots: table.slots(),
+            msg_type: None,
+        };
+        let mut last = Seen {
+            slots: table.slots(),
+            msg_type: None,
+        };
+        let mut at = 0;
+        let mut previous: Option<(Tag, &'a [u8])> = None;
+        loop {
+            match stop {
+                Some(stop) if at == stop => return Outcome::Read { first, last },
+                // The end lies inside of what this reading takes for one field.
+                Some(stop) if at > stop => return Outcome::Rejected,
+                _ => {}
+            }
+            let Some(rest) = self.message.get(at..).filter(|rest| !rest.is_empty()) else {
+                return Outcome::Unfinished;
+            };
+            let Some(next) = memchr::memchr2(b'=', SOH, rest) else {
+                return Outcome::Unfinished;
+            };
+            let tag = match rest.get(next) {
+                Some(&b'=') => rest.get(..next).and_then(|digits| self.tag(digits)),
+                _ => None,
+            };
+            let start = at + next + 1;
+            let end = match tag {
+                Some(tag) => self.value_end(tag, start, previous),
+                None => self.soh_from(at + next),
+            };
+            let Some(value) = end.and_then(|end| self.message.get(start.min(end)..end)) else {
+                return Outcome::Unfinished;
+            };
+            at = end.map_or(self.message.len(), |end| end + 1);
+            previous = tag.map(|tag| (tag, value));
+            let Some(tag) = tag else { continue };
+            if tag == Tag::MSG_TYPE {
+                first.msg_type = first.msg_type.or(Some(value));
+                last.msg_type = Some(value);
+            }
+            if let Some(slot) = table.slot_of(tag) {
+                first.slots.keep_first(slot, value);
+                last.slots.keep_last(slot, value);
+            }
+            if tag == Tag::CHECK_SUM && stop.is_none() {
+                return Outcome::Read { first, last };
+            }
+        }
+    }
+
+    fn soh_from(&self, at: usize) -> Option<usize> {
+        Some(at + memchr::memchr(SOH, self.message.get(at..)?)?)
+    }
+
+    fn value_end(&self, tag: Tag, start: usize, previous: Option<(Tag, &[u8])>) -> Option<usize> {
+        let Some(length_tag) = wire::length_field_of(tag) else {
+            return self.soh_from(start);
+        };
+        match self.data {
+            DataAxis::NeverHonoured => self.soh_from(start),
+            DataAxis::DirectWithSoh => {
+                let length = previous
+                    .filter(|(tag, _)| *tag == length_tag)
+                    .and_then(|(_, v)| wire::data_length(v));
+                match length.and_then(|length| start.checked_add(length)) {
+                    Some(end) if self.message.get(end) == Some(&SOH) => Some(end),
+                    _ => self.soh_from(start),
+                }
+            }
+            DataAxis::LastEarlier => match self.last_length(length_tag, start) {
+                Some(length) => start
+                    .checked_add(length)
+                    .filter(|&end| end < self.message.len()),
+                None => self.soh_from(start),
+            },
+            DataAxis::LastEarlierToSoh => match self.last_length(length_tag, start) {
+                Some(length) => self.soh_from(start.checked_add(length)?),
+                None => self.soh_from(start),
+            },
+        }
+    }
+
+    /// The last length field before `before` that says a length, by a plain walk from SOH to SOH.
+    fn last_length(&self, length_tag: Tag, before: usize) -> Option<usize> {
+        let earlier = self.message.get(..before)?;
+        earlier.rsplit(|&byte| byte == SOH).find_map(|field| {
+            let sign = memchr::memchr(b'=', field)?;
+            let tag = self.tag(field.get(..sign)?)?;
+            (tag == length_tag)
+                .then(|| wire::data_length(field.get(sign + 1..)?))
+                .flatten()
+        })
+    }
+
+    fn tag(&self, digits: &[u8]) -> Option<Tag> {
+        match self.tags {
+            TagAxis::Strict => Tag::parse(digits),
+            TagAxis::Lenient => Tag::parse(lenient(digits)),
+            TagAxis::Modulo32 => {
+                let number = wrapped(lenient(digits))? & u64::from(u32::MAX);
+                u32::try_from(number).ok().and_then(Tag::new)
+            }
+            TagAxis::Modulo64 => u32::try_from(wrapped(lenient(digits))?)
+                .ok()
+                .and_then(Tag::new),
+        }
+    }
+}
+
+/// Without the blanks around it, a sign, and the zeros before it.
+fn lenient(digits: &[u8]) -> &[u8] {
+    let mut digits = digits.trim_ascii();
+    if let [b'+' | b'-', rest @ ..] = digits {
+        digits = rest;
+    }
+    while let [b'0', rest @ ..] = digits {
+        digits = rest;
+    }
+    digits
+}
+
+/// Digits, modulo 2^64.
+fn wrapped(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |number, &digit| {
+        digit.is_ascii_digit().then(|| {
+            number
+                .wrapping_mul(10)
+                .wrapping_add(u64::from(digit - b'0'))
+        })
+    })
+}

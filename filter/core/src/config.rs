@@ -1,0 +1,100 @@
+//! What is settable on the data listeners' plugin? A small JSON object that never changes while Envoy runs.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits;
+use crate::redact::{Disclosure, DisclosurePolicy};
+use crate::wire::{ReadLimits, Tag};
+
+/// Settings of the data root. Every key may be left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Settings {
+    /// Bytes of one Logon.
+    pub logon_bytes_max: u32,
+    /// Fields of one Logon.
+    pub logon_fields_max: u32,
+    /// Milliseconds from accept to a complete Logon.
+    pub logon_timeout_ms: u32,
+    /// Cluster of the reject engine; without one, what cannot be routed is closed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reject_cluster: Option<String>,
+    /// Cluster that decision records go to; without one, none are sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision_cluster: Option<String>,
+    /// Cluster that reports go to; without one, none are sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control_cluster: Option<String>,
+    /// Tags that are redacted everywhere, beside those that always are.
+    pub redact_tags: Vec<u32>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            logon_bytes_max: limits::LOGON_BYTES_MAX,
+            logon_fields_max: limits::LOGON_FIELDS_MAX,
+            logon_timeout_ms: limits::LOGON_TIMEOUT_MS,
+            reject_cluster: None,
+            decision_cluster: None,
+            control_cluster: None,
+            redact_tags: Vec::new(),
+        }
+    }
+}
+
+impl Settings {
+    /// Reads the JSON. No bytes at all are the defaults.
+    ///
+    /// # Errors
+    /// What is wrong and where, as one sentence.
+    pub fn parse(json: &[u8]) -> Result<Self, String> {
+        if json.is_empty() {
+            return Ok(Self::default());
+        }
+        serde_json::from_slice(json).map_err(|error| error.to_string())
+    }
+
+    /// Bounds of one Logon.
+    #[must_use]
+    pub const fn read_limits(&self) -> ReadLimits {
+        ReadLimits {
+            bytes_max: self.logon_bytes_max as usize,
+            fields_max: self.logon_fields_max as usize,
+        }
+    }
+}
+
+impl DisclosurePolicy for Settings {
+    fn configured(&self, tag: Tag) -> Disclosure {
+        if self.redact_tags.contains(&tag.get()) {
+            Disclosure::Redacted
+        } else {
+            Disclosure::Shown
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_is_named() {
+        let error = Settings::parse(br#"{"logonByteMax": 1}"#).unwrap_err();
+        assert!(error.contains("logonByteMax"), "{error}");
+    }
+
+    #[test]
+    fn what_is_left_out_has_its_default_and_a_round_trip_changes_nothing() {
+        let settings = Settings::parse(br#"{"rejectCluster":"r","redactTags":[58]}"#).unwrap();
+        assert_eq!(settings.logon_bytes_max, 8192);
+        let again = Settings::parse(&serde_json::to_vec(&settings).unwrap()).unwrap();
+        assert_eq!(settings, again);
+        assert_eq!(Settings::parse(b"").unwrap(), Settings::default());
+    }
+}

@@ -1,0 +1,296 @@
+//! What became of a Logon, and why? One typed record per decision, made here and written by one sink.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// What became of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// To the target of an exact or wildcard route.
+    Route,
+    /// To the target of a default route.
+    DefaultRoute,
+    /// To the reject engine.
+    RejectEngine,
+    /// Closed.
+    Closed,
+}
+
+impl Decision {
+    /// Stable name.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Route => "ROUTE",
+            Self::DefaultRoute => "DEFAULT_ROUTE",
+            Self::RejectEngine => "REJECT_ENGINE",
+            Self::Closed => "CLOSED",
+        }
+    }
+}
+
+/// Why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The route's conditions hold.
+    Matched,
+    /// No route's conditions hold.
+    NoMatch,
+    /// Engines could read the message differently, and the route would differ.
+    AmbiguousField,
+    /// Two routes of one rank match. Cannot happen with an accepted table.
+    AmbiguousRoute,
+    /// The first bytes are not FIX.
+    NotFix,
+    /// A FIX message, but no Logon.
+    NotLogon,
+    /// Longer than its bound.
+    LogonTooLarge,
+    /// More fields than their bound.
+    TooManyFields,
+    /// No complete Logon in time.
+    LogonTimeout,
+    /// The counterparty closed before its Logon was complete.
+    IncompleteLogon,
+    /// The route's target has no ready endpoint.
+    NoReadyEndpoint,
+    /// The worker has no table yet.
+    NoTable,
+    /// A fault in the filter, contained to this connection.
+    InternalError,
+}
+
+impl Reason {
+    /// Every reason, for docs and tests.
+    pub const ALL: [Self; 13] = [
+        Self::Matched,
+        Self::NoMatch,
+        Self::AmbiguousField,
+        Self::AmbiguousRoute,
+        Self::NotFix,
+        Self::NotLogon,
+        Self::LogonTooLarge,
+        Self::TooManyFields,
+        Self::LogonTimeout,
+        Self::IncompleteLogon,
+        Self::NoReadyEndpoint,
+        Self::NoTable,
+        Self::InternalError,
+    ];
+
+    /// Stable name.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Matched => "matched",
+            Self::NoMatch => "no_match",
+            Self::AmbiguousField => "ambiguous_field",
+            Self::AmbiguousRoute => "ambiguous_route",
+            Self::NotFix => "not_fix",
+            Self::NotLogon => "not_logon",
+            Self::LogonTooLarge => "logon_too_large",
+            Self::TooManyFields => "too_many_fields",
+            Self::LogonTimeout => "logon_timeout",
+            Self::IncompleteLogon => "incomplete_logon",
+            Self::NoReadyEndpoint => "no_ready_endpoint",
+            Self::NoTable => "no_table",
+            Self::InternalError => "internal_error",
+        }
+    }
+
+    /// The reason of a label.
+    #[must_use]
+    pub fn from_label(label: &[u8]) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|reason| reason.label().as_bytes() == label)
+    }
+
+    /// How grave it is.
+    #[must_use]
+    pub const fn severity(self) -> Severity {
+        match self {
+            Self::Matched => Severity::Info,
+            Self::NoMatch
+            | Self::AmbiguousField
+            | Self::NotFix
+            | Self::NotLogon
+            | Self::LogonTooLarge
+            | Self::TooManyFields
+            | Self::LogonTimeout
+            | Self::IncompleteLogon => Severity::Warn,
+            Self::NoReadyEndpoint | Self::NoTable | Self::InternalError => Severity::Error,
+            Self::AmbiguousRoute => Severity::Critical,
+        }
+    }
+}
+
+/// How grave a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// For developers.
+    Debug,
+    /// The ordinary course.
+    Info,
+    /// Someone may want to look.
+    Warn,
+    /// Something does not work.
+    Error,
+    /// Someone must act.
+    Critical,
+}
+
+impl Severity {
+    /// Stable name.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Debug => "DEBUG",
+            Self::Info => "INFO",
+            Self::Warn => "WARN",
+            Self::Error => "ERROR",
+            Self::Critical => "CRITICAL",
+        }
+    }
+
+    /// `OpenTelemetry`'s `SeverityNumber` (logs data model, "Field: `SeverityNumber`"): CRITICAL is FATAL there.
+    #[must_use]
+    pub const fn otlp_number(self) -> u8 {
+        match self {
+            Self::Debug => 5,
+            Self::Info => 9,
+            Self::Warn => 13,
+            Self::Error => 17,
+            Self::Critical => 21,
+        }
+    }
+}
+
+/// Names of a record's attributes, as the filter writes and every sink reads them.
+pub mod attribute {
+    /// Event name of a decision record.
+    pub const EVENT_DECISION: &str = "fixgw.decision";
+    /// [`super::Decision::label`]
+    pub const DECISION: &str = "fixgw.decision";
+    /// [`super::Reason::label`]
+    pub const REASON: &str = "fixgw.reason";
+    /// `namespace/name` of the route
+    pub const ROUTE: &str = "fixgw.route";
+    /// Cluster that the connection goes to
+    pub const TARGET: &str = "fixgw.target";
+    /// Address and port of the counterparty
+    pub const SOURCE: &str = "fixgw.source";
+    /// Name of the listener
+    pub const LISTENER: &str = "fixgw.listener";
+    /// Envoy's number of the connection
+    pub const CONNECTION_ID: &str = "fixgw.connection_id";
+    /// Revision of the table that decided
+    pub const REVISION: &str = "fixgw.revision";
+    /// What a person should know beside the reason
+    pub const DETAIL: &str = "fixgw.detail";
+    /// Received bytes, redacted
+    pub const RECEIVED: &str = "fixgw.received";
+    /// Number of received bytes
+    pub const RECEIVED_BYTES: &str = "fixgw.received_bytes";
+    /// Prefix of one attribute per field: `fixgw.field.SenderCompID49`
+    pub const FIELD_PREFIX: &str = "fixgw.field.";
+}
+
+/// An attribute's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attribute<'r> {
+    /// Text.
+    Text(&'r str),
+    /// A number that fits OTLP's signed 64 bits.
+    Number(u64),
+}
+
+/// Where a connection came from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Address and port of the counterparty.
+    pub source: String,
+    /// Name of the listener.
+    pub listener: String,
+    /// Envoy's number of the connection.
+    pub connection_id: u64,
+}
+
+/// One decision. Every text in it has passed [`crate::redact`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecisionRecord {
+    /// What became of it.
+    pub decision: Decision,
+    /// Why.
+    pub reason: Reason,
+    /// `namespace/name` of the route, where one was decided.
+    pub route: Option<String>,
+    /// Cluster that the connection goes to, or would have.
+    pub target: Option<String>,
+    /// Label and disclosed value of the fields that decided, or else of those that identify the counterparty.
+    pub fields: Vec<(String, String)>,
+    /// Revision of the table; 0 when there was none.
+    pub revision: u64,
+    /// What a person should know beside the reason.
+    pub detail: Option<String>,
+    /// Received bytes, redacted, where no route was decided.
+    pub received: Option<String>,
+    /// Number of received bytes.
+    pub received_bytes: u64,
+}
+
+impl DecisionRecord {
+    /// How grave it is.
+    #[must_use]
+    pub const fn severity(&self) -> Severity {
+        self.reason.severity()
+    }
+
+    /// Hands every attribute but the fields to `write`, then the fields by [`DecisionRecord::fields`].
+    pub fn attributes<'r>(
+        &'r self,
+        origin: &'r Origin,
+        mut write: impl FnMut(&'static str, Attribute<'r>),
+    ) {
+        write(attribute::DECISION, Attribute::Text(self.decision.label()));
+        write(attribute::REASON, Attribute::Text(self.reason.label()));
+        write(attribute::SOURCE, Attribute::Text(&origin.source));
+        write(attribute::LISTENER, Attribute::Text(&origin.listener));
+        write(
+            attribute::CONNECTION_ID,
+            Attribute::Number(origin.connection_id),
+        );
+        write(attribute::REVISION, Attribute::Number(self.revision));
+        write(
+            attribute::RECEIVED_BYTES,
+            Attribute::Number(self.received_bytes),
+        );
+        let optional = [
+            (attribute::ROUTE, &self.route),
+            (attribute::TARGET, &self.target),
+            (attribute::DETAIL, &self.detail),
+            (attribute::RECEIVED, &self.received),
+        ];
+        for (name, value) in optional {
+            if let Some(value) = value {
+                write(name, Attribute::Text(value));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_found_by_its_label() {
+        for reason in Reason::ALL {
+            assert_eq!(
+                Reason::from_label(reason.label().as_bytes()).unwrap(),
+                reason
+            );
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! How much of anything does the gateway accept? Each bound has a name and a reason.
+
+/// Bytes of one Logon, from `8=` to the SOH after tag 10. Real ones have 60 to 300 bytes, with certificates in
+/// `RawData` up to about 4 KiB; twice that leaves room.
+pub const LOGON_BYTES_MAX: u32 = 8 * 1024;
+/// Fields of one Logon. A Logon that lists 200 message types (`NoMsgTypes`) has about 420.
+pub const LOGON_FIELDS_MAX: u32 = 512;
+/// Milliseconds from accept (the TLS handshake included) to a complete Logon. `QuickFIX` gives up at 10 s itself.
+pub const LOGON_TIMEOUT_MS: u32 = 10_000;
+
+/// Digits of a tag number. FIX has none above 6 digits; 9 digits cannot wrap in 32 bits.
+pub const TAG_DIGITS_MAX: usize = 9;
+/// Largest length that a data field's length may state. More cannot be meant: it is nine digits, as a tag.
+pub const DATA_LENGTH_MAX: u64 = 999_999_999;
+
+/// Conditions of one route. The same bound as in the CRD, where it keeps CEL's cost bounded.
+pub const ROUTE_FIELDS_MAX: usize = 16;
+/// Bytes of a value or prefix in a rule. `CompIDs` have up to 64 bytes in practice.
+pub const RULE_VALUE_BYTES_MAX: usize = 128;
+/// Bytes of a `matchFields` key, as in the CRD.
+pub const FIELD_KEY_BYTES_MAX: usize = 64;
+/// Routes of one table. Ten times the largest installation that the figures speak of would be 100,000.
+pub const ROUTES_MAX: usize = 200_000;
+/// Distinct shapes (sets of tags, with the prefixes' lengths) of one table: the lookup probes each at most once.
+pub const SHAPES_MAX: usize = 16_384;
+/// Bytes of a table image: 200,000 routes of about 200 bytes, and as much again.
+pub const TABLE_BYTES_MAX: usize = 96 * 1024 * 1024;
+/// Bytes of a readiness image.
+pub const READINESS_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Targets in a readiness image.
+pub const TARGETS_MAX: usize = 100_000;
+
+/// Bytes of one value in a log line; longer ones are cut there, and say so.
+pub const VALUE_SHOWN_BYTES_MAX: usize = 64;
+/// Bytes of the received bytes in a decision record; what follows is only counted.
+pub const RECEIVED_SHOWN_BYTES_MAX: usize = 512;
+/// Fields in a decision record that no route decided.
+pub const RECORD_FIELDS_MAX: usize = 32;

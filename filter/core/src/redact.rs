@@ -1,0 +1,224 @@
+//! How does a field's value leave the core? Only through here.
+//!
+//! [`FieldValue`] can be compared and measured but not formatted: it has neither `Debug` nor `Display`. What reaches a
+//! log, span, metric or status is a [`Disclosed`], made with a [`Disclosure`]. [`FieldValue::reveal`] is for
+//! `--reveal`, and a repository test lists the files that may call it.
+//!
+//! ```compile_fail,E0277
+//! let value = fixgw_core::redact::FieldValue::new(b"secret");
+//! let _ = format!("{value:?}"); // no Debug
+//! ```
+//!
+//! ```compile_fail,E0277
+//! let value = fixgw_core::redact::FieldValue::new(b"secret");
+//! let _ = format!("{value}"); // no Display
+//! ```
+//!
+//! A `Field` and an `Item` cannot be formatted either:
+//!
+//! ```compile_fail,E0277
+//! let field = fixgw_core::wire::Fields::new(b"554=secret\x01").next();
+//! let _ = format!("{field:?}");
+//! ```
+
+use alloc::string::{String, ToString};
+use core::fmt;
+
+use crate::limits;
+use crate::wire::{self, Item, Tag};
+
+/// A field's value: bytes without the SOH.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct FieldValue<'a>(&'a [u8]);
+
+impl<'a> FieldValue<'a> {
+    /// Wraps bytes that came from a counterparty.
+    #[must_use]
+    pub const fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// Number of bytes.
+    #[must_use]
+    pub const fn len(self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The bytes themselves. What they say must not reach any output but that of `--reveal`, or the wire.
+    #[must_use]
+    pub const fn reveal(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// The value as it may be shown; `None` when it must not be shown at all.
+    #[must_use]
+    pub const fn disclose(self, disclosure: Disclosure) -> Option<Disclosed<'a>> {
+        match disclosure {
+            Disclosure::Shown => Some(Disclosed(Some(self))),
+            Disclosure::Redacted => Some(Disclosed(None)),
+            Disclosure::Hidden => None,
+        }
+    }
+}
+
+/// What may be said of a value. Ordered: of two that apply, the larger holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Disclosure {
+    /// Its text.
+    #[default]
+    Shown,
+    /// That it is there: `[REDACTED]`.
+    Redacted,
+    /// Nothing, not even that it is there.
+    Hidden,
+}
+
+/// What stands for a redacted value, everywhere.
+pub const REDACTED: &str = "[REDACTED]";
+
+/// A value that may be formatted: its text with every byte that is not printable ASCII escaped, cut at
+/// [`limits::VALUE_SHOWN_BYTES_MAX`], or `[REDACTED]`.
+#[derive(Clone, Copy)]
+pub struct Disclosed<'a>(Option<FieldValue<'a>>);
+
+impl fmt::Display for Disclosed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(value) = self.0 else {
+            return f.write_str(REDACTED);
+        };
+        let shown = value.0.len().min(limits::VALUE_SHOWN_BYTES_MAX);
+        for byte in value.0.iter().take(shown) {
+            write!(f, "{}", byte.escape_ascii())?;
+        }
+        if shown < value.0.len() {
+            write!(f, "…({} bytes)", value.0.len())?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether the gateway redacts a tag without being told: passwords, and every data field (signatures, encrypted
+/// passwords, raw data, encoded text).
+#[must_use]
+pub fn always_redacted(tag: Tag) -> bool {
+    // Password (554) and NewPassword (925); 1402, 1404, 89, 91, 96 and 355 are data fields.
+    matches!(tag.get(), 554 | 925) || wire::length_field_of(tag).is_some()
+}
+
+/// Answers for every tag what may be said of its value.
+pub trait DisclosurePolicy {
+    /// For one tag. Must not answer less than [`always_redacted`] demands: use [`disclosure`], which sees to it.
+    fn configured(&self, tag: Tag) -> Disclosure;
+}
+
+/// What may be said of a tag's value: the policy's answer, or more when the gateway redacts the tag anyway.
+#[must_use]
+pub fn disclosure(policy: &dyn DisclosurePolicy, tag: Tag) -> Disclosure {
+    let floor = if always_redacted(tag) {
+        Disclosure::Redacted
+    } else {
+        Disclosure::Shown
+    };
+    policy.configured(tag).max(floor)
+}
+
+/// Received bytes as one line: fields with `|` between them, by the same rules as values elsewhere. A malformed field
+/// and an unfinished one show their length only, since either may hold a part of a password.
+#[must_use]
+pub fn received(bytes: &[u8], policy: &dyn DisclosurePolicy) -> String {
+    let mut line = String::new();
+    let mut fields = wire::Fields::new(bytes);
+    for item in fields.by_ref() {
+        if line.len() > limits::RECEIVED_SHOWN_BYTES_MAX {
+            line.push('…');
+            return line;
+        }
+        match item {
+            Item::Malformed(length) => {
+                write_to(&mut line, format_args!("<malformed, {length} bytes>|"));
+            }
+            Item::Field(field) => {
+                if let Some(value) = field.value.disclose(disclosure(policy, field.tag)) {
+                    line.push_str(&field.tag.get().to_string());
+                    line.push('=');
+                    line.push_str(&value.to_string());
+                    line.push('|');
+                }
+            }
+        }
+    }
+    let rest = bytes.len().saturating_sub(fields.consumed());
+    if rest > 0 {
+        write_to(&mut line, format_args!("<{rest} bytes more>"));
+    }
+    line
+}
+
+fn write_to(line: &mut String, text: fmt::Arguments<'_>) {
+    // Writing to a String cannot fail.
+    let _ = fmt::Write::write_fmt(line, text);
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    struct Policy(&'static [(u32, Disclosure)]);
+    impl DisclosurePolicy for Policy {
+        fn configured(&self, tag: Tag) -> Disclosure {
+            self.0
+                .iter()
+                .find(|p| p.0 == tag.get())
+                .map_or(Disclosure::Shown, |p| p.1)
+        }
+    }
+
+    #[test]
+    fn a_password_is_redacted_whatever_the_policy_says() {
+        let shown = Policy(&[(554, Disclosure::Shown)]);
+        assert_eq!(
+            received(b"8=FIX.4.4\x01554=hunter2\x01", &shown),
+            "8=FIX.4.4|554=[REDACTED]|"
+        );
+    }
+
+    #[test]
+    fn a_hidden_tag_leaves_no_trace() {
+        let policy = Policy(&[(9001, Disclosure::Hidden)]);
+        assert_eq!(
+            received(b"49=A\x019001=X\x0156=B\x01", &policy),
+            "49=A|56=B|"
+        );
+    }
+
+    #[test]
+    fn malformed_and_unfinished_fields_show_their_length_only() {
+        let policy = Policy(&[]);
+        assert_eq!(
+            received(b"0554=hunter2\x01554=hunt", &policy),
+            "<malformed, 12 bytes>|<8 bytes more>"
+        );
+    }
+
+    #[test]
+    fn bytes_that_are_not_printable_are_escaped_and_long_values_cut() {
+        let value = FieldValue::new(b"a\x00\xe9\n");
+        assert_eq!(
+            value.disclose(Disclosure::Shown).unwrap().to_string(),
+            "a\\x00\\xe9\\n"
+        );
+        let long = [b'x'; 100];
+        let shown = FieldValue::new(&long)
+            .disclose(Disclosure::Shown)
+            .unwrap()
+            .to_string();
+        assert_eq!(shown, alloc::format!("{}…(100 bytes)", "x".repeat(64)));
+    }
+}

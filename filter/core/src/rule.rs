@@ -1,0 +1,542 @@
+//! What does a route match, and is it well formed?
+//!
+//! Parse, don't validate: a [`RuleSpec`] is what someone wrote, a [`Rule`] has passed every check of its own and is
+//! not checked again. Conflicts between rules are the table's question.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::limits;
+use crate::redact::{self, Disclosure};
+use crate::wire::{SOH, Tag};
+
+/// `namespace/name` of a FIXSession.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouteName {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+impl fmt::Display for RouteName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Where a route leads: an Envoy cluster, named `namespace/service:port` where the control plane makes it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Target(String);
+
+impl Target {
+    /// The cluster of a Service's port.
+    #[must_use]
+    pub fn service(namespace: &str, service: &str, port: u16) -> Self {
+        Self(format!("{namespace}/{service}:{port}"))
+    }
+
+    /// A cluster by its name.
+    #[must_use]
+    pub const fn cluster(name: String) -> Self {
+        Self(name)
+    }
+
+    /// The cluster's name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One condition on one field.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Condition {
+    /// Equals, byte for byte.
+    Value(Box<[u8]>),
+    /// Begins with these bytes, which may be all of it.
+    Prefix(Box<[u8]>),
+    /// Is there, with a byte or more.
+    Present,
+}
+
+impl Condition {
+    /// Whether a first value that is there meets the condition. An empty one counts as absent.
+    #[must_use]
+    pub fn holds(&self, value: &[u8]) -> bool {
+        !value.is_empty()
+            && match self {
+                Self::Value(wanted) => value == &**wanted,
+                Self::Prefix(prefix) => value.starts_with(prefix),
+                Self::Present => true,
+            }
+    }
+}
+
+/// A condition with its tag, the label that a person gave it, and what may be said of the value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldMatch {
+    /// What is matched.
+    pub tag: Tag,
+    /// The key as written: `SenderCompID49`.
+    pub label: String,
+    /// What must hold.
+    pub condition: Condition,
+    /// What may be said of the value, by `redact` and `log`.
+    pub disclosure: Disclosure,
+}
+
+/// How routes outrank each other before anything else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// `default: true`
+    Default,
+    /// Any pattern.
+    Wildcard,
+    /// Fields with values only, at least one.
+    Exact,
+}
+
+/// Compared left to right; the best route is the largest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rank {
+    /// Exact over wildcard over default.
+    pub class: Class,
+    /// Exact: number of fields. Otherwise: `priority`.
+    pub weight: i32,
+}
+
+/// A match field as written.
+#[derive(Clone, Debug, Default)]
+pub struct FieldSpec {
+    /// `value`
+    pub value: Option<String>,
+    /// `pattern`
+    pub pattern: Option<String>,
+    /// `redact`
+    pub redact: bool,
+    /// The negation of `log`.
+    pub hidden: bool,
+}
+
+/// A route as written.
+#[derive(Clone, Debug)]
+pub struct RuleSpec {
+    /// Whose it is.
+    pub name: RouteName,
+    /// `matchFields`, in any order.
+    pub match_fields: Vec<(String, FieldSpec)>,
+    /// `default`
+    pub default: bool,
+    /// `priority`
+    pub priority: Option<i32>,
+    /// Where it leads.
+    pub target: Target,
+}
+
+/// A well-formed route. Its fields ascend by tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    name: RouteName,
+    rank: Rank,
+    fields: Vec<FieldMatch>,
+    target: Target,
+}
+
+impl Rule {
+    /// Checks a route by itself.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, not only the first.
+    pub fn new(spec: RuleSpec) -> Result<Self, Vec<RuleError>> {
+        let mut errors = Vec::new();
+        let mut fields = Vec::with_capacity(spec.match_fields.len());
+        if spec.match_fields.len() > limits::ROUTE_FIELDS_MAX {
+            errors.push(RuleError::TooManyFields);
+        }
+        for (key, field) in &spec.match_fields {
+            match field_match(key, field) {
+                Ok(field) => fields.push(field),
+                Err(error) => errors.push(error),
+            }
+        }
+        fields.sort_by(|a, b| a.tag.cmp(&b.tag).then_with(|| a.label.cmp(&b.label)));
+        for pair in fields.windows(2) {
+            if let [a, b] = pair
+                && a.tag == b.tag
+            {
+                errors.push(RuleError::SameTag {
+                    first: a.label.clone(),
+                    second: b.label.clone(),
+                });
+            }
+        }
+        match rank(&spec, &fields) {
+            Ok(rank) if errors.is_empty() => Ok(Self {
+                name: spec.name,
+                rank,
+                fields,
+                target: spec.target,
+            }),
+            Ok(_) => Err(errors),
+            Err(error) => {
+                // With a field refused, what the rest adds up to says nothing.
+                if errors.is_empty() {
+                    errors.push(error);
+                }
+                Err(errors)
+            }
+        }
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub const fn name(&self) -> &RouteName {
+        &self.name
+    }
+
+    /// How it outranks others.
+    #[must_use]
+    pub const fn rank(&self) -> Rank {
+        self.rank
+    }
+
+    /// Its conditions, ascending by tag; none for a default route.
+    #[must_use]
+    pub fn fields(&self) -> &[FieldMatch] {
+        &self.fields
+    }
+
+    /// Where it leads.
+    #[must_use]
+    pub const fn target(&self) -> &Target {
+        &self.target
+    }
+}
+
+fn rank(spec: &RuleSpec, fields: &[FieldMatch]) -> Result<Rank, RuleError> {
+    let pattern = fields
+        .iter()
+        .any(|field| !matches!(field.condition, Condition::Value(_)));
+    let weighted = |class, missing: RuleError| {
+        spec.priority
+            .map(|weight| Rank { class, weight })
+            .ok_or(missing)
+    };
+    match (spec.default, spec.match_fields.is_empty()) {
+        (true, true) => weighted(Class::Default, RuleError::DefaultNeedsPriority),
+        (true, false) => Err(RuleError::DefaultWithFields),
+        (false, true) => Err(RuleError::NoCondition),
+        (false, false) if pattern => weighted(Class::Wildcard, RuleError::WildcardNeedsPriority),
+        (false, false) if spec.priority.is_some() => Err(RuleError::PriorityOnExact),
+        (false, false) => {
+            let weight = i32::try_from(fields.len()).unwrap_or(i32::MAX);
+            Ok(Rank {
+                class: Class::Exact,
+                weight,
+            })
+        }
+    }
+}
+
+fn field_match(key: &str, spec: &FieldSpec) -> Result<FieldMatch, RuleError> {
+    let tag = parse_key(key)?;
+    let refuse = |make: fn(String) -> RuleError| make(key.to_string());
+    if matches!(tag, Tag::BODY_LENGTH | Tag::CHECK_SUM | Tag::MSG_TYPE) {
+        return Err(refuse(RuleError::NotMatchable));
+    }
+    if redact::always_redacted(tag) {
+        return Err(refuse(RuleError::SecretTag));
+    }
+    let condition = match (&spec.value, &spec.pattern) {
+        (Some(value), None) => Condition::Value(checked(key, value)?),
+        (None, Some(pattern)) => match pattern.strip_suffix('*') {
+            Some("") => Condition::Present,
+            Some(prefix) if prefix.contains('*') => return Err(refuse(RuleError::PatternForm)),
+            Some(prefix) => Condition::Prefix(checked(key, prefix)?),
+            None => return Err(refuse(RuleError::PatternForm)),
+        },
+        (None, None) | (Some(_), Some(_)) => return Err(refuse(RuleError::ValueOrPattern)),
+    };
+    if tag == Tag::BEGIN_STRING {
+        let begins = match &condition {
+            Condition::Value(bytes) | Condition::Prefix(bytes) => bytes.starts_with(b"FIX"),
+            Condition::Present => false,
+        };
+        if !begins {
+            return Err(refuse(RuleError::BeginString));
+        }
+    }
+    let disclosure = match (spec.hidden, spec.redact) {
+        (true, _) => Disclosure::Hidden,
+        (false, true) => Disclosure::Redacted,
+        (false, false) => Disclosure::Shown,
+    };
+    Ok(FieldMatch {
+        tag,
+        label: key.to_string(),
+        condition,
+        disclosure,
+    })
+}
+
+fn checked(key: &str, text: &str) -> Result<Box<[u8]>, RuleError> {
+    if text.is_empty()
+        || text.len() > limits::RULE_VALUE_BYTES_MAX
+        || text.as_bytes().contains(&SOH)
+    {
+        return Err(RuleError::ValueBytes(key.to_string()));
+    }
+    Ok(text.as_bytes().into())
+}
+
+/// The tag of a key `PascalCase<TagNumber>`: `^[A-Z][A-Za-z]*[1-9][0-9]{0,8}$`.
+fn parse_key(key: &str) -> Result<Tag, RuleError> {
+    let refuse = || RuleError::KeyForm(key.to_string());
+    let bytes = key.as_bytes();
+    let letters = bytes
+        .iter()
+        .take_while(|byte| byte.is_ascii_alphabetic())
+        .count();
+    let upper = bytes.first().is_some_and(u8::is_ascii_uppercase);
+    if !upper || key.len() > limits::FIELD_KEY_BYTES_MAX {
+        return Err(refuse());
+    }
+    bytes.get(letters..).and_then(Tag::parse).ok_or_else(refuse)
+}
+
+/// What is wrong with a route by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RuleError {
+    /// A key that is not `PascalCase<TagNumber>`.
+    KeyForm(String),
+    /// Two keys of one tag number.
+    SameTag {
+        /// One key.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// More than [`limits::ROUTE_FIELDS_MAX`] fields.
+    TooManyFields,
+    /// `BodyLength`, `CheckSum` or `MsgType`.
+    NotMatchable(String),
+    /// A tag that carries secrets.
+    SecretTag(String),
+    /// Neither or both of `value` and `pattern`.
+    ValueOrPattern(String),
+    /// A pattern that is neither `*` nor `PREFIX*`.
+    PatternForm(String),
+    /// A value or prefix that is empty, too long, or holds an SOH.
+    ValueBytes(String),
+    /// A `BeginString` that does not begin with `FIX`.
+    BeginString(String),
+    /// Neither `matchFields` nor `default: true`.
+    NoCondition,
+    /// `default: true` beside `matchFields`.
+    DefaultWithFields,
+    /// A default route without `priority`.
+    DefaultNeedsPriority,
+    /// A pattern without `priority`.
+    WildcardNeedsPriority,
+    /// `priority` on a route of values only.
+    PriorityOnExact,
+}
+
+impl RuleError {
+    /// Stable name.
+    #[must_use]
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::KeyForm(_) => "key_form",
+            Self::SameTag { .. } => "same_tag",
+            Self::TooManyFields => "too_many_fields",
+            Self::NotMatchable(_) => "not_matchable",
+            Self::SecretTag(_) => "secret_tag",
+            Self::ValueOrPattern(_) => "value_or_pattern",
+            Self::PatternForm(_) => "pattern_form",
+            Self::ValueBytes(_) => "value_bytes",
+            Self::BeginString(_) => "begin_string",
+            Self::NoCondition => "no_condition",
+            Self::DefaultWithFields => "default_with_fields",
+            Self::DefaultNeedsPriority => "default_needs_priority",
+            Self::WildcardNeedsPriority => "wildcard_needs_priority",
+            Self::PriorityOnExact => "priority_on_exact",
+        }
+    }
+
+    /// The field of the object that is wrong, from its root.
+    #[must_use]
+    pub fn path(&self) -> String {
+        match self {
+            Self::KeyForm(key)
+            | Self::NotMatchable(key)
+            | Self::SecretTag(key)
+            | Self::ValueOrPattern(key) => {
+                format!("spec.matchFields.{key}")
+            }
+            Self::SameTag { second, .. } => format!("spec.matchFields.{second}"),
+            Self::PatternForm(key) => format!("spec.matchFields.{key}.pattern"),
+            Self::ValueBytes(key) | Self::BeginString(key) => format!("spec.matchFields.{key}"),
+            Self::TooManyFields | Self::NoCondition => "spec.matchFields".to_string(),
+            Self::DefaultWithFields => "spec.default".to_string(),
+            Self::DefaultNeedsPriority | Self::WildcardNeedsPriority | Self::PriorityOnExact => {
+                "spec.priority".to_string()
+            }
+        }
+    }
+}
+
+impl fmt::Display for RuleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::KeyForm(_) => f.write_str(
+                "a key is a name in PascalCase followed by the tag number, as in `SenderCompID49`",
+            ),
+            Self::SameTag { first, second } => {
+                write!(f, "`{first}` and `{second}` are the same tag; keep one")
+            }
+            Self::TooManyFields => write!(f, "more than {} fields; split the route", limits::ROUTE_FIELDS_MAX),
+            Self::NotMatchable(_) => f.write_str("tags 9, 10 and 35 cannot be matched"),
+            Self::SecretTag(_) => f.write_str("a tag that carries secrets cannot be matched"),
+            Self::ValueOrPattern(_) => f.write_str("give exactly one of `value` and `pattern`"),
+            Self::PatternForm(_) => f.write_str(
+                "a pattern is `*` (present) or a prefix followed by `*`; for anything else use `value`",
+            ),
+            Self::ValueBytes(_) => write!(
+                f,
+                "a value or prefix has 1 to {} bytes and no SOH",
+                limits::RULE_VALUE_BYTES_MAX
+            ),
+            Self::BeginString(_) => f.write_str("tag 8 always begins with `FIX`, so what is matched must too"),
+            Self::NoCondition => f.write_str("give `matchFields`, or `default: true` for a default route"),
+            Self::DefaultWithFields => f.write_str("a default route matches everything; drop `default` or the fields"),
+            Self::DefaultNeedsPriority => f.write_str("a default route needs a `priority`"),
+            Self::WildcardNeedsPriority => f.write_str("a route with a pattern needs a `priority`"),
+            Self::PriorityOnExact => f.write_str(
+                "a route of values only is ranked by its number of fields; drop `priority`",
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! Short ways to write rules in tests.
+    use super::*;
+
+    /// `("SenderCompID49", "A")` is a value, `"A*"` a pattern.
+    pub(crate) fn spec(name: &str, fields: &[(&str, &str)], priority: Option<i32>) -> RuleSpec {
+        RuleSpec {
+            name: RouteName {
+                namespace: "t".to_string(),
+                name: name.to_string(),
+            },
+            match_fields: fields
+                .iter()
+                .map(|(key, text)| {
+                    let pattern = text.ends_with('*').then(|| (*text).to_string());
+                    let value = (!text.ends_with('*')).then(|| (*text).to_string());
+                    (
+                        (*key).to_string(),
+                        FieldSpec {
+                            value,
+                            pattern,
+                            ..FieldSpec::default()
+                        },
+                    )
+                })
+                .collect(),
+            default: fields.is_empty(),
+            priority,
+            target: Target::service("t", name, 9876),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::testing::spec;
+    use super::*;
+
+    fn labels(spec: RuleSpec) -> Vec<&'static str> {
+        Rule::new(spec).map_or_else(
+            |errors| errors.iter().map(RuleError::label).collect(),
+            |_| Vec::new(),
+        )
+    }
+
+    #[test]
+    fn exact_outranks_wildcard_outranks_default() {
+        let exact = Rule::new(spec("a", &[("SenderCompID49", "A")], None)).unwrap();
+        let wild = Rule::new(spec("b", &[("SenderCompID49", "A*")], Some(i32::MAX))).unwrap();
+        let default = Rule::new(spec("c", &[], Some(i32::MAX))).unwrap();
+        assert!(exact.rank() > wild.rank() && wild.rank() > default.rank());
+        let three = Rule::new(spec("d", &[("A1", "x"), ("B2", "x"), ("C3", "x")], None)).unwrap();
+        assert!(three.rank() > exact.rank());
+    }
+
+    #[test]
+    fn each_fault_has_its_own_error() {
+        let cases: &[(RuleSpec, &str)] = &[
+            (spec("a", &[("senderCompID49", "A")], None), "key_form"),
+            (spec("a", &[("Sender049", "A")], None), "key_form"),
+            (spec("a", &[("Sender4294967345", "A")], None), "key_form"),
+            (spec("a", &[("Sender", "A")], None), "key_form"),
+            (spec("a", &[("A49", "A"), ("B49", "B")], None), "same_tag"),
+            (spec("a", &[("MsgType35", "A")], None), "not_matchable"),
+            (spec("a", &[("Password554", "A")], None), "secret_tag"),
+            (spec("a", &[("RawData96", "A")], None), "secret_tag"),
+            (spec("a", &[("SenderCompID49", "")], None), "value_bytes"),
+            (
+                spec("a", &[("SenderCompID49", "A\u{1}")], None),
+                "value_bytes",
+            ),
+            (
+                spec("a", &[("SenderCompID49", "A*B*")], Some(1)),
+                "pattern_form",
+            ),
+            (spec("a", &[("BeginString8", "FIX*")], Some(1)), ""),
+            (spec("a", &[("BeginString8", "*")], Some(1)), "begin_string"),
+            (
+                spec("a", &[("SenderCompID49", "A*")], None),
+                "wildcard_needs_priority",
+            ),
+            (
+                spec("a", &[("SenderCompID49", "A")], Some(1)),
+                "priority_on_exact",
+            ),
+            (spec("a", &[], None), "default_needs_priority"),
+        ];
+        for (spec, wanted) in cases {
+            let found = labels(spec.clone());
+            let wanted: Vec<&str> = if wanted.is_empty() {
+                Vec::new()
+            } else {
+                alloc::vec![*wanted]
+            };
+            assert_eq!(found, wanted, "{spec:?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_value_counts_as_absent_for_every_condition() {
+        for condition in [
+            Condition::Present,
+            Condition::Prefix(b"A".as_slice().into()),
+        ] {
+            assert!(!condition.holds(b""));
+            assert!(condition.holds(b"A"));
+        }
+    }
+}

@@ -1,0 +1,744 @@
+//! Which route takes a Logon?
+//!
+//! A [`Table`] is the compiled, conflict-free set of all routes, as one flat image: the control plane compiles it, the
+//! same bytes travel to every worker, and the lookup reads them in place.
+//!
+//! Routes are grouped by *shape*: class, set of tags, and for each tag whether it is a value, a prefix of n bytes, or
+//! only present. Within a shape the conditions are one key, so a lookup costs one hash probe per shape, best rank
+//! first, whatever the number of routes. INVARIANT: shapes descend by the best rank that a route of theirs has, so the
+//! walk ends as soon as no later shape can outrank or equal what was found.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt;
+
+pub use crate::image::LoadError;
+use crate::image::{self, HEADER_BYTES};
+use crate::limits;
+use crate::redact::{Disclosure, DisclosurePolicy};
+use crate::rule::{Class, Condition, FieldMatch, Rank, RouteName, Rule};
+use crate::wire::Tag;
+
+/// First eight bytes of a table image.
+pub const MAGIC: [u8; 8] = *b"FIXGWTB1";
+/// Version of the layout. A filter refuses one that it does not know and keeps what it has.
+pub const FORMAT: u32 = 1;
+
+/// The parts of the body, in the order of its directory (offset and count, two words each).
+#[derive(Clone, Copy)]
+enum Part {
+    /// tag, disclosure, label (offset, length)
+    Tags,
+    /// class, weight, first term, terms, first bucket, log2 of buckets
+    Shapes,
+    /// slot, kind
+    Terms,
+    /// 0, or a route's index + 1
+    Buckets,
+    /// namespace (2), name (2), target, class, weight, first condition, conditions
+    Routes,
+    /// slot, kind, bytes (2), label (2), disclosure
+    Conditions,
+    /// name (2)
+    Targets,
+    /// bytes of all strings
+    Text,
+}
+
+const PARTS: [(Part, usize); 8] = [
+    (Part::Tags, 4),
+    (Part::Shapes, 6),
+    (Part::Terms, 2),
+    (Part::Buckets, 1),
+    (Part::Routes, 9),
+    (Part::Conditions, 7),
+    (Part::Targets, 2),
+    (Part::Text, 0),
+];
+const DIRECTORY_BYTES: usize = PARTS.len() * 8;
+
+/// Kind of a term: a value.
+const KIND_VALUE: u32 = 0;
+/// Kind of a term: present. Any other number is the length of a prefix.
+const KIND_PRESENT: u32 = u32::MAX;
+
+/// A route of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouteRef(u32);
+
+/// Answer of a lookup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// No route matches.
+    None,
+    /// One route outranks every other that matches.
+    Route(RouteRef),
+    /// Two routes match with the same rank.
+    Ambiguous(RouteRef, RouteRef),
+}
+
+/// One condition of a route, as far as a log line needs it.
+#[derive(Clone, Copy, Debug)]
+pub struct ConditionView<'t> {
+    /// Place of its tag in [`Slots`].
+    pub slot: usize,
+    /// The key as written: `SenderCompID49`.
+    pub label: &'t str,
+    /// What may be said of its value.
+    pub disclosure: Disclosure,
+}
+
+/// First (or last) values of the table's tags in one Logon. An empty value counts as absent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slots<'a>(Vec<Option<&'a [u8]>>);
+
+impl<'a> Slots<'a> {
+    /// What is in a slot.
+    #[must_use]
+    pub fn get(&self, slot: usize) -> Option<&'a [u8]> {
+        self.0
+            .get(slot)
+            .copied()
+            .flatten()
+            .filter(|value| !value.is_empty())
+    }
+
+    /// Keeps the first value of a slot, an empty one included.
+    pub(crate) fn keep_first(&mut self, slot: usize, value: &'a [u8]) {
+        if let Some(place @ None) = self.0.get_mut(slot) {
+            *place = Some(value);
+        }
+    }
+
+    /// Keeps the last value of a slot.
+    pub(crate) fn keep_last(&mut self, slot: usize, value: &'a [u8]) {
+        if let Some(place) = self.0.get_mut(slot) {
+            *place = Some(value);
+        }
+    }
+}
+
+/// A table, ready for lookups.
+#[derive(Clone)]
+pub struct Table {
+    image: Vec<u8>,
+    revision: u64,
+    parts: [(usize, usize); PARTS.len()],
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table")
+            .field("revision", &self.revision)
+            .field("routes", &self.route_count())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Table {
+    /// Compiles rules. Deterministic: the same set gives the same body, whatever its order.
+    ///
+    /// # Errors
+    /// Conflicts, or a bound that is exceeded.
+    pub fn compile(rules: &[Rule], revision: u64) -> Result<Self, CompileError> {
+        let conflicts = conflicts(rules);
+        if !conflicts.is_empty() {
+            return Err(CompileError::Conflicts(conflicts));
+        }
+        if rules.len() > limits::ROUTES_MAX {
+            return Err(CompileError::Bound("routes", limits::ROUTES_MAX));
+        }
+        let body = Builder::build(rules)?;
+        let image = image::seal(MAGIC, FORMAT, revision, &body);
+        Self::load(image).map_err(|_| CompileError::Bound("bytes", limits::TABLE_BYTES_MAX))
+    }
+
+    /// Takes over an image.
+    ///
+    /// # Errors
+    /// What follows from the bytes alone: magic, format, bounds, checksum.
+    pub fn load(image: Vec<u8>) -> Result<Self, LoadError> {
+        let revision = image::open(&image, MAGIC, FORMAT, limits::TABLE_BYTES_MAX)?;
+        let mut parts = [(0, 0); PARTS.len()];
+        for (index, (part, (_, words))) in parts.iter_mut().zip(PARTS).enumerate() {
+            let at = HEADER_BYTES + index * 8;
+            let offset = image::u32_at(&image, at).ok_or(LoadError::Bounds)? as usize;
+            let count = image::u32_at(&image, at + 4).ok_or(LoadError::Bounds)? as usize;
+            // A record has that many words; text is counted in bytes.
+            let size = if words == 0 { 1 } else { words * 4 };
+            let end = count
+                .checked_mul(size)
+                .and_then(|bytes| bytes.checked_add(offset));
+            if end.is_none_or(|end| end > image.len()) {
+                return Err(LoadError::Bounds);
+            }
+            *part = (offset, count);
+        }
+        Ok(Self {
+            image,
+            revision,
+            parts,
+        })
+    }
+
+    /// The same routes under another revision.
+    #[must_use]
+    pub fn with_revision(&self, revision: u64) -> Self {
+        let body = self.image.get(HEADER_BYTES..).unwrap_or_default();
+        Self {
+            image: image::seal(MAGIC, FORMAT, revision, body),
+            revision,
+            parts: self.parts,
+        }
+    }
+
+    /// The image: what travels.
+    #[must_use]
+    pub fn image(&self) -> &[u8] {
+        &self.image
+    }
+
+    /// The revision that the control plane gave it.
+    #[must_use]
+    pub const fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Whether two tables hold the same routes, revisions aside.
+    #[must_use]
+    pub fn same_routes(&self, other: &Self) -> bool {
+        self.image.get(HEADER_BYTES..) == other.image.get(HEADER_BYTES..)
+    }
+
+    /// Number of routes.
+    #[must_use]
+    pub fn route_count(&self) -> usize {
+        self.count(Part::Routes)
+    }
+
+    /// Number of shapes: probes of a lookup that matches nothing.
+    #[must_use]
+    pub fn shape_count(&self) -> usize {
+        self.count(Part::Shapes)
+    }
+
+    /// Empty slots, one for each tag that any route matches.
+    #[must_use]
+    pub fn slots<'a>(&self) -> Slots<'a> {
+        Slots(vec![None; self.count(Part::Tags)])
+    }
+
+    /// The slot of a tag; `None` when no route matches it.
+    #[must_use]
+    pub fn slot_of(&self, tag: Tag) -> Option<usize> {
+        let (mut low, mut high) = (0, self.count(Part::Tags));
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let found = self.word(Part::Tags, middle, 0)?;
+            match found.cmp(&tag.get()) {
+                core::cmp::Ordering::Equal => return Some(middle),
+                core::cmp::Ordering::Less => low = middle + 1,
+                core::cmp::Ordering::Greater => high = middle,
+            }
+        }
+        None
+    }
+
+    /// Tag and label of a slot.
+    #[must_use]
+    pub fn slot_label(&self, slot: usize) -> Option<(Tag, &str)> {
+        let tag = Tag::new(self.word(Part::Tags, slot, 0)?)?;
+        Some((tag, self.text(Part::Tags, slot, 2)?))
+    }
+
+    /// The best route for given values.
+    #[must_use]
+    pub fn lookup(&self, slots: &Slots<'_>) -> Lookup {
+        let mut best: Option<(Rank, RouteRef)> = None;
+        let mut rival = None;
+        for shape in 0..self.count(Part::Shapes) {
+            let Some(bound) = self.rank(Part::Shapes, shape, 0) else {
+                break;
+            };
+            if best.is_some_and(|(rank, _)| rank > bound) {
+                break;
+            }
+            let Some((rank, route)) = self.probe(shape, slots) else {
+                continue;
+            };
+            match &best {
+                Some((found, _)) if rank < *found => {}
+                Some((found, _)) if rank == *found => rival = Some(route),
+                _ => {
+                    best = Some((rank, route));
+                    rival = None;
+                }
+            }
+        }
+        match (best, rival) {
+            (None, _) => Lookup::None,
+            (Some((_, route)), None) => Lookup::Route(route),
+            (Some((_, route)), Some(rival)) => Lookup::Ambiguous(route, rival),
+        }
+    }
+
+    /// `namespace/name` of a route.
+    #[must_use]
+    pub fn route_name(&self, route: RouteRef) -> Option<(&str, &str)> {
+        let index = route.0 as usize;
+        Some((
+            self.text(Part::Routes, index, 0)?,
+            self.text(Part::Routes, index, 2)?,
+        ))
+    }
+
+    /// Where a route leads.
+    #[must_use]
+    pub fn target(&self, route: RouteRef) -> Option<&str> {
+        self.text(
+            Part::Targets,
+            self.word(Part::Routes, route.0 as usize, 4)? as usize,
+            0,
+        )
+    }
+
+    /// How a route ranks.
+    #[must_use]
+    pub fn route_rank(&self, route: RouteRef) -> Option<Rank> {
+        self.rank(Part::Routes, route.0 as usize, 5)
+    }
+
+    /// A route's conditions, ascending by tag.
+    pub fn conditions(&self, route: RouteRef) -> impl Iterator<Item = ConditionView<'_>> {
+        self.condition_range(route).filter_map(|index| {
+            Some(ConditionView {
+                slot: self.word(Part::Conditions, index, 0)? as usize,
+                label: self.text(Part::Conditions, index, 4)?,
+                disclosure: disclosure_of(self.word(Part::Conditions, index, 6)?),
+            })
+        })
+    }
+
+    /// Every target that a route of the table leads to.
+    pub fn targets(&self) -> impl Iterator<Item = &str> {
+        (0..self.count(Part::Targets)).filter_map(|index| self.text(Part::Targets, index, 0))
+    }
+
+    /// Every route.
+    pub fn routes(&self) -> impl Iterator<Item = RouteRef> + use<> {
+        (0..u32::try_from(self.route_count()).unwrap_or(u32::MAX)).map(RouteRef)
+    }
+
+    fn condition_range(&self, route: RouteRef) -> core::ops::Range<usize> {
+        let index = route.0 as usize;
+        let first = self.word(Part::Routes, index, 7).unwrap_or(0) as usize;
+        let count = self.word(Part::Routes, index, 8).unwrap_or(0) as usize;
+        first
+            ..first
+                .saturating_add(count)
+                .min(self.count(Part::Conditions))
+    }
+
+    /// The route of one shape whose conditions hold. Routes with the same key stand in the order of their rank.
+    fn probe(&self, shape: usize, slots: &Slots<'_>) -> Option<(Rank, RouteRef)> {
+        let first_term = self.word(Part::Shapes, shape, 2)? as usize;
+        let terms = self.word(Part::Shapes, shape, 3)? as usize;
+        let mut hash = HASH_SEED;
+        for term in first_term..first_term.checked_add(terms)? {
+            let value = slots.get(self.word(Part::Terms, term, 0)? as usize)?;
+            hash = mix(hash, key_part(self.word(Part::Terms, term, 1)?, value)?);
+        }
+        let first_bucket = self.word(Part::Shapes, shape, 4)? as usize;
+        let buckets = 1_usize.checked_shl(self.word(Part::Shapes, shape, 5)?)?;
+        let mut at = bucket(hash, buckets);
+        // Bounded by the buckets of the shape; half of them are free, so it ends long before.
+        for _ in 0..buckets {
+            let route = self
+                .word(Part::Buckets, first_bucket.checked_add(at)?, 0)?
+                .checked_sub(1)?;
+            let route = RouteRef(route);
+            if self.holds(route, slots) {
+                return Some((self.route_rank(route)?, route));
+            }
+            at = (at + 1) & (buckets - 1);
+        }
+        None
+    }
+
+    fn holds(&self, route: RouteRef, slots: &Slots<'_>) -> bool {
+        self.condition_range(route)
+            .all(|index| self.condition_holds(index, slots).unwrap_or(false))
+    }
+
+    fn condition_holds(&self, index: usize, slots: &Slots<'_>) -> Option<bool> {
+        let value = slots.get(self.word(Part::Conditions, index, 0)? as usize)?;
+        let wanted = self.bytes(Part::Conditions, index, 2)?;
+        Some(match self.word(Part::Conditions, index, 1)? {
+            KIND_VALUE => value == wanted,
+            KIND_PRESENT => true,
+            _ => value.starts_with(wanted),
+        })
+    }
+
+    fn rank(&self, part: Part, index: usize, word: usize) -> Option<Rank> {
+        let class = match self.word(part, index, word)? {
+            0 => Class::Default,
+            1 => Class::Wildcard,
+            2 => Class::Exact,
+            _ => return None,
+        };
+        Some(Rank {
+            class,
+            weight: self.word(part, index, word + 1)?.cast_signed(),
+        })
+    }
+
+    fn part(&self, part: Part) -> (usize, usize) {
+        self.parts.get(part as usize).copied().unwrap_or_default()
+    }
+
+    fn count(&self, part: Part) -> usize {
+        self.part(part).1
+    }
+
+    fn word(&self, part: Part, index: usize, word: usize) -> Option<u32> {
+        let (offset, count) = self.part(part);
+        if index >= count {
+            return None;
+        }
+        let words = PARTS.get(part as usize)?.1;
+        image::u32_at(
+            &self.image,
+            offset.checked_add((index.checked_mul(words)? + word) * 4)?,
+        )
+    }
+
+    fn bytes(&self, part: Part, index: usize, word: usize) -> Option<&[u8]> {
+        let (text, length) = self.part(Part::Text);
+        let start = self.word(part, index, word)? as usize;
+        let end = start.checked_add(self.word(part, index, word + 1)? as usize)?;
+        self.image
+            .get(text..text.checked_add(length)?)?
+            .get(start..end)
+    }
+
+    fn text(&self, part: Part, index: usize, word: usize) -> Option<&str> {
+        core::str::from_utf8(self.bytes(part, index, word)?).ok()
+    }
+}
+
+/// Where nothing matched, a tag that any route redacts or hides is treated so.
+impl DisclosurePolicy for Table {
+    fn configured(&self, tag: Tag) -> Disclosure {
+        self.slot_of(tag)
+            .and_then(|slot| self.word(Part::Tags, slot, 1))
+            .map_or(Disclosure::Shown, disclosure_of)
+    }
+}
+
+const HASH_SEED: u64 = 0x46_49_58;
+
+fn mix(hash: u64, bytes: &[u8]) -> u64 {
+    xxhash_rust::xxh3::xxh3_64_with_seed(bytes, hash)
+}
+
+fn bucket(hash: u64, buckets: usize) -> usize {
+    // The low bits are as good as any of this hash.
+    usize::try_from(hash & 0xFFFF_FFFF).unwrap_or(0) & (buckets - 1)
+}
+
+/// The part of a value that a term makes a key of; `None` when the value is too short for its prefix.
+fn key_part(kind: u32, value: &[u8]) -> Option<&[u8]> {
+    match kind {
+        KIND_VALUE => Some(value),
+        KIND_PRESENT => Some(&[]),
+        prefix => value.get(..prefix as usize),
+    }
+}
+
+const fn disclosure_of(word: u32) -> Disclosure {
+    match word {
+        0 => Disclosure::Shown,
+        1 => Disclosure::Redacted,
+        // What is not understood is not shown.
+        _ => Disclosure::Hidden,
+    }
+}
+
+const fn class_word(class: Class) -> u32 {
+    match class {
+        Class::Default => 0,
+        Class::Wildcard => 1,
+        Class::Exact => 2,
+    }
+}
+
+const fn disclosure_word(disclosure: Disclosure) -> u32 {
+    match disclosure {
+        Disclosure::Shown => 0,
+        Disclosure::Redacted => 1,
+        Disclosure::Hidden => 2,
+    }
+}
+
+/// Two routes of one rank with the same conditions: every Logon that one takes, the other takes too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// The route whose name comes first.
+    pub first: RouteName,
+    /// The other one.
+    pub second: RouteName,
+    /// Labels of the conditions that they share; none for default routes.
+    pub fields: Vec<String>,
+    /// The rank that they share.
+    pub rank: Rank,
+}
+
+/// Why rules do not make a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CompileError {
+    /// Routes that could both be best.
+    Conflicts(Vec<Conflict>),
+    /// More of something than its bound.
+    Bound(&'static str, usize),
+}
+
+/// What makes two routes duplicates: rank, and conditions ascending by tag.
+type DuplicateKey<'r> = (Rank, Vec<(Tag, &'r Condition)>);
+
+/// The plain duplicates among rules, in the order of their names.
+#[must_use]
+pub fn conflicts(rules: &[Rule]) -> Vec<Conflict> {
+    let mut sorted: Vec<&Rule> = rules.iter().collect();
+    sorted.sort_by(|a, b| a.name().cmp(b.name()));
+    let mut seen: BTreeMap<DuplicateKey<'_>, &Rule> = BTreeMap::new();
+    let mut found = Vec::new();
+    for rule in sorted {
+        let key: Vec<_> = rule
+            .fields()
+            .iter()
+            .map(|field| (field.tag, &field.condition))
+            .collect();
+        match seen.entry((rule.rank(), key)) {
+            alloc::collections::btree_map::Entry::Vacant(place) => {
+                place.insert(rule);
+            }
+            alloc::collections::btree_map::Entry::Occupied(first) => found.push(Conflict {
+                first: first.get().name().clone(),
+                second: rule.name().clone(),
+                fields: rule
+                    .fields()
+                    .iter()
+                    .map(|field| field.label.clone())
+                    .collect(),
+                rank: rule.rank(),
+            }),
+        }
+    }
+    found
+}
+
+/// A shape: class and, ascending by slot, what is asked of each tag.
+type ShapeKey = (Class, Vec<(u32, u32)>);
+/// A route of a shape: rank, index, hash of its key.
+type ShapeRoute = (Rank, u32, u64);
+
+#[derive(Default)]
+struct Builder {
+    tags: Vec<u32>,
+    shapes: Vec<u32>,
+    terms: Vec<u32>,
+    buckets: Vec<u32>,
+    routes: Vec<u32>,
+    conditions: Vec<u32>,
+    targets: Vec<u32>,
+    text: Vec<u8>,
+    interned: BTreeMap<Vec<u8>, u32>,
+}
+
+impl Builder {
+    fn build(rules: &[Rule]) -> Result<Vec<u8>, CompileError> {
+        let mut sorted: Vec<&Rule> = rules.iter().collect();
+        sorted.sort_by(|a, b| a.name().cmp(b.name()));
+        let mut builder = Self::default();
+        let slots = builder.add_tags(&sorted);
+        let targets = builder.add_targets(&sorted);
+        let mut shapes: BTreeMap<ShapeKey, Vec<ShapeRoute>> = BTreeMap::new();
+        for (index, rule) in sorted.iter().enumerate() {
+            let (terms, hash) = builder.add_route(rule, &slots, &targets);
+            let index = u32::try_from(index).unwrap_or(u32::MAX);
+            shapes
+                .entry((rule.rank().class, terms))
+                .or_default()
+                .push((rule.rank(), index, hash));
+        }
+        if shapes.len() > limits::SHAPES_MAX {
+            return Err(CompileError::Bound("shapes", limits::SHAPES_MAX));
+        }
+        builder.add_shapes(shapes);
+        builder.finish()
+    }
+
+    fn intern(&mut self, bytes: &[u8]) -> [u32; 2] {
+        let length = word(bytes.len());
+        if let Some(&offset) = self.interned.get(bytes) {
+            return [offset, length];
+        }
+        let offset = word(self.text.len());
+        self.text.extend_from_slice(bytes);
+        self.interned.insert(bytes.to_vec(), offset);
+        [offset, length]
+    }
+
+    fn add_tags(&mut self, rules: &[&Rule]) -> BTreeMap<Tag, u32> {
+        let mut tags: BTreeMap<Tag, (Disclosure, &str)> = BTreeMap::new();
+        for field in rules.iter().flat_map(|rule| rule.fields()) {
+            let entry = tags
+                .entry(field.tag)
+                .or_insert((field.disclosure, &field.label));
+            entry.0 = entry.0.max(field.disclosure);
+        }
+        let mut slots = BTreeMap::new();
+        for (slot, (tag, (disclosure, label))) in tags.into_iter().enumerate() {
+            let label = self.intern(label.as_bytes());
+            self.tags.extend([tag.get(), disclosure_word(disclosure)]);
+            self.tags.extend(label);
+            slots.insert(tag, word(slot));
+        }
+        slots
+    }
+
+    fn add_targets<'r>(&mut self, rules: &[&'r Rule]) -> BTreeMap<&'r str, u32> {
+        let mut targets: BTreeMap<&str, u32> = rules
+            .iter()
+            .map(|rule| (rule.target().as_str(), 0))
+            .collect();
+        for (index, (name, place)) in targets.iter_mut().enumerate() {
+            *place = word(index);
+            let name = self.intern(name.as_bytes());
+            self.targets.extend(name);
+        }
+        targets
+    }
+
+    fn add_route(
+        &mut self,
+        rule: &Rule,
+        slots: &BTreeMap<Tag, u32>,
+        targets: &BTreeMap<&str, u32>,
+    ) -> (Vec<(u32, u32)>, u64) {
+        let first = word(self.conditions.len() / 7);
+        let mut terms = Vec::with_capacity(rule.fields().len());
+        let mut hash = HASH_SEED;
+        for field in rule.fields() {
+            let slot = slots.get(&field.tag).copied().unwrap_or(u32::MAX);
+            let (kind, bytes) = kind_of(field);
+            terms.push((slot, kind));
+            hash = mix(hash, bytes);
+            let bytes = self.intern(bytes);
+            let label = self.intern(field.label.as_bytes());
+            self.conditions.extend([slot, kind]);
+            self.conditions.extend(bytes);
+            self.conditions.extend(label);
+            self.conditions.push(disclosure_word(field.disclosure));
+        }
+        let namespace = self.intern(rule.name().namespace.as_bytes());
+        let name = self.intern(rule.name().name.as_bytes());
+        self.routes.extend(namespace);
+        self.routes.extend(name);
+        self.routes.extend([
+            targets
+                .get(rule.target().as_str())
+                .copied()
+                .unwrap_or(u32::MAX),
+            class_word(rule.rank().class),
+            rule.rank().weight.cast_unsigned(),
+            first,
+            word(terms.len()),
+        ]);
+        (terms, hash)
+    }
+
+    fn add_shapes(&mut self, shapes: BTreeMap<ShapeKey, Vec<ShapeRoute>>) {
+        let mut shapes: Vec<(ShapeKey, Vec<ShapeRoute>)> = shapes.into_iter().collect();
+        for (_, routes) in &mut shapes {
+            // Best first, so that the first route found under a key is the best one under it.
+            routes.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
+        }
+        let best = |routes: &[ShapeRoute]| routes.first().map(|route| route.0);
+        shapes.sort_by(|a, b| best(&b.1).cmp(&best(&a.1)).then_with(|| a.0.cmp(&b.0)));
+        for ((class, terms), routes) in shapes {
+            let weight = best(&routes).map_or(0, |rank| rank.weight);
+            // At most half full: a miss ends after a probe or two.
+            let buckets = (routes.len() * 2).next_power_of_two();
+            self.shapes.extend([
+                class_word(class),
+                weight.cast_unsigned(),
+                word(self.terms.len() / 2),
+                word(terms.len()),
+                word(self.buckets.len()),
+                buckets.trailing_zeros(),
+            ]);
+            self.terms
+                .extend(terms.iter().flat_map(|&(slot, kind)| [slot, kind]));
+            let mut places = vec![0_u32; buckets];
+            for (_, route, hash) in routes {
+                let mut at = bucket(hash, buckets);
+                while places.get(at).is_some_and(|&place| place != 0) {
+                    at = (at + 1) & (buckets - 1);
+                }
+                if let Some(place) = places.get_mut(at) {
+                    *place = route + 1;
+                }
+            }
+            self.buckets.extend(places);
+        }
+    }
+
+    fn finish(self) -> Result<Vec<u8>, CompileError> {
+        let words = [
+            &self.tags,
+            &self.shapes,
+            &self.terms,
+            &self.buckets,
+            &self.routes,
+            &self.conditions,
+            &self.targets,
+        ];
+        let bytes = words.iter().map(|part| part.len() * 4).sum::<usize>()
+            + self.text.len()
+            + DIRECTORY_BYTES;
+        if bytes + HEADER_BYTES > limits::TABLE_BYTES_MAX {
+            return Err(CompileError::Bound("bytes", limits::TABLE_BYTES_MAX));
+        }
+        let mut body = Vec::with_capacity(bytes);
+        let mut offset = HEADER_BYTES + DIRECTORY_BYTES;
+        for (part, (_, size)) in words.iter().zip(PARTS) {
+            body.extend_from_slice(&word(offset).to_le_bytes());
+            body.extend_from_slice(&word(part.len() / size.max(1)).to_le_bytes());
+            offset += part.len() * 4;
+        }
+        body.extend_from_slice(&word(offset).to_le_bytes());
+        body.extend_from_slice(&word(self.text.len()).to_le_bytes());
+        for part in words {
+            body.extend(part.iter().flat_map(|word| word.to_le_bytes()));
+        }
+        body.extend_from_slice(&self.text);
+        Ok(body)
+    }
+}
+
+fn kind_of(field: &FieldMatch) -> (u32, &[u8]) {
+    match &field.condition {
+        Condition::Value(bytes) => (KIND_VALUE, bytes),
+        Condition::Prefix(bytes) => (word(bytes.len()), bytes),
+        Condition::Present => (KIND_PRESENT, &[]),
+    }
+}
+
+/// Offsets and counts stay below `TABLE_BYTES_MAX`, which `finish` checks before anything is used.
+fn word(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
