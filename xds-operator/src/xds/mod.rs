@@ -1,0 +1,28 @@
+//! What is a proxy to be given, in which order, and how does it get there?
+//!
+//! [`Snapshot`] → [`resources`] (Envoy's own types) → [`rollout`] (the order, per proxy) → [`session`] (delta ADS, per
+//! stream) → [`server`] (the wire). All but the last are pure: no socket, no task, no clock; time is passed in.
+//!
+//! Never decides what the routes are, and never rolls a proxy back.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use fixgw_core::rule::Target;
+
+pub mod resources;
+pub mod rollout;
+pub mod server;
+pub mod session;
+
+/// What should be served: one published table and the endpoints as they are now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The compiled table, as `Table::image` makes it; the revision is inside.
+    pub table_image: Arc<[u8]>,
+    /// The table's revision.
+    pub revision: u64,
+    /// Every target that the table names, with its ready endpoints. None: the target is not ready.
+    pub endpoints: BTreeMap<Target, Vec<SocketAddr>>,
+}

@@ -1,0 +1,401 @@
+//! What does a [`Snapshot`] look like in Envoy's own types?
+//!
+//! Pure: the same snapshot gives the same bytes. A resource's version says what is in it, never when it was made: after
+//! a restart a counter could match what a proxy holds by accident, and nothing would be sent.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use envoy_types::pb::envoy::config::cluster::v3::{
+    CircuitBreakers, Cluster, UpstreamConnectionOptions, circuit_breakers, cluster,
+};
+use envoy_types::pb::envoy::config::core::v3::{
+    Address, AggregatedConfigSource, ApiVersion, AsyncDataSource, BackoffStrategy, BindConfig,
+    ConfigSource, DataSource, SocketAddress, SocketOption, TcpKeepalive, TypedExtensionConfig,
+    address, async_data_source, config_source, data_source, socket_address, socket_option,
+};
+use envoy_types::pb::envoy::config::endpoint::v3::{
+    ClusterLoadAssignment, Endpoint, LbEndpoint, LocalityLbEndpoints, lb_endpoint,
+};
+use envoy_types::pb::envoy::extensions::filters::network::wasm::v3::Wasm;
+use envoy_types::pb::envoy::extensions::wasm::v3::{
+    FailurePolicy, PluginConfig, ReloadConfig, VmConfig, plugin_config,
+};
+use envoy_types::pb::envoy::r#type::v3::Percent;
+use envoy_types::pb::google::protobuf::{Any, BytesValue, Duration, UInt32Value};
+use envoy_types::util::pack_any;
+use fixgw_core::names;
+use fixgw_core::readiness::Readiness;
+use fixgw_core::rule::Target;
+use prost::{Message, Name};
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::Snapshot;
+
+/// The runtime that Envoy's release binaries carry.
+const WASM_RUNTIME: &str = "envoy.wasm.runtime.v8";
+
+/// First pause before a trapped VM is made anew. INVARIANT: never under 2 ms: Envoy 1.40 takes its jitter modulo half
+/// of it and dies of SIGFPE.
+const RELOAD_BASE_MS: u16 = 10;
+/// Longest pause before a trapped VM is made anew: what a counterparty's reconnect timer would not notice.
+const RELOAD_MAX_MS: u16 = 1_000;
+
+/// One attempt to connect to an engine. On one network an engine that has not answered by then is not there.
+const CONNECT_TIMEOUT_MS: u16 = 1_000;
+/// Sessions of one cluster. Envoy's default (1,024) would close session 1,025 at once; this is above any process's
+/// file descriptors.
+const CONNECTIONS_MAX: u32 = 1_000_000;
+/// Silence after which an engine is asked whether it is still there; with three probes, 30 s in all.
+const KEEPALIVE_IDLE_S: u32 = 15;
+/// Pause between the probes.
+const KEEPALIVE_INTERVAL_S: u32 = 5;
+/// Probes without an answer until the connection counts as dead.
+const KEEPALIVE_PROBES: u32 = 3;
+/// Bytes sent and not acknowledged for this long: the engine's machine is gone (keepalive does not act then).
+const USER_TIMEOUT_MS: i64 = 30_000;
+/// `IPPROTO_TCP`: socket options are numbers in Envoy's configuration, and Envoy's own (Linux) are meant.
+const IPPROTO_TCP: i64 = 6;
+/// `TCP_USER_TIMEOUT` on Linux.
+const TCP_USER_TIMEOUT: i64 = 18;
+
+/// The VM that the gateway's plugins share. INVARIANT: the same in the data listeners' static configuration and here;
+/// otherwise Envoy makes two VMs, and the table never reaches the streams.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WasmVm {
+    /// `vm_id`.
+    pub vm_id: String,
+    /// Where the module comes from.
+    pub code: WasmCode,
+}
+
+impl WasmVm {
+    /// The gateway's VM with its module in a file that Envoy can read.
+    #[must_use]
+    pub fn from_file(path: impl Into<PathBuf>) -> Self {
+        Self {
+            vm_id: names::VM_ID.to_owned(),
+            code: WasmCode::File(path.into()),
+        }
+    }
+}
+
+/// Where a Wasm module comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WasmCode {
+    /// A file on the proxy's machine.
+    File(PathBuf),
+    /// The bytes themselves.
+    Inline(Arc<[u8]>),
+}
+
+/// A resource as it goes over the wire.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resource {
+    /// Its name.
+    pub name: String,
+    /// Made from its content.
+    pub version: String,
+    /// Its content.
+    pub body: Any,
+}
+
+impl Resource {
+    fn new<T: Message + Name>(name: String, content: &T) -> Self {
+        let body = pack(content);
+        let version = content_hash(&body.value);
+        Self {
+            name,
+            version,
+            body,
+        }
+    }
+
+    /// One whose version also tells the number of what it carries, so that a proxy that comes back says which it holds.
+    fn numbered<T: Message + Name>(name: &str, number: u64, content: &T) -> Self {
+        let resource = Self::new(name.to_owned(), content);
+        Self {
+            version: format!("{number}-{}", resource.version),
+            ..resource
+        }
+    }
+}
+
+/// The number in a version of the table or the readiness; none if it was not made here.
+#[must_use]
+pub fn number_of(version: &str) -> Option<u64> {
+    version
+        .split_once('-')
+        .and_then(|(number, _)| number.parse().ok())
+}
+
+/// One target of a table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TargetResources {
+    /// Which.
+    pub target: Target,
+    /// Its cluster.
+    pub cluster: Arc<Resource>,
+    /// Its endpoints, perhaps none.
+    pub endpoints: Arc<Resource>,
+    /// Its endpoints, were there none.
+    pub no_endpoints: Arc<Resource>,
+}
+
+impl TargetResources {
+    fn new(target: &Target, addresses: &[SocketAddr]) -> Self {
+        let no_endpoints = Arc::new(endpoints(target.as_str(), &[]));
+        let endpoints = if addresses.is_empty() {
+            no_endpoints.clone()
+        } else {
+            Arc::new(endpoints(target.as_str(), addresses))
+        };
+        Self {
+            target: target.clone(),
+            cluster: Arc::new(cluster(target)),
+            endpoints,
+            no_endpoints,
+        }
+    }
+
+    /// Whether it has an endpoint.
+    #[must_use]
+    pub fn has_endpoints(&self) -> bool {
+        self.endpoints.version != self.no_endpoints.version
+    }
+}
+
+/// A snapshot in Envoy's types, made once and shared by every proxy's rollout.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Goal {
+    /// The table's revision.
+    pub revision: u64,
+    /// The table.
+    pub table: Arc<Resource>,
+    /// Its targets by their clusters' names.
+    pub targets: BTreeMap<String, TargetResources>,
+}
+
+impl Goal {
+    /// Translates a snapshot.
+    #[must_use]
+    pub fn new(snapshot: &Snapshot, vm: &WasmVm) -> Self {
+        Self {
+            revision: snapshot.revision,
+            table: Arc::new(table(snapshot.revision, &snapshot.table_image, vm)),
+            targets: snapshot
+                .endpoints
+                .iter()
+                .map(|(target, addresses)| {
+                    (
+                        target.as_str().to_owned(),
+                        TargetResources::new(target, addresses),
+                    )
+                })
+                .collect(),
+        }
+    }
+}
+
+/// The cluster of a target. Its endpoints come over the same stream.
+#[must_use]
+pub fn cluster(target: &Target) -> Resource {
+    let content = Cluster {
+        name: target.as_str().to_owned(),
+        cluster_discovery_type: Some(cluster::ClusterDiscoveryType::Type(
+            cluster::DiscoveryType::Eds.into(),
+        )),
+        eds_cluster_config: Some(cluster::EdsClusterConfig {
+            eds_config: Some(ads()),
+            service_name: String::new(),
+        }),
+        connect_timeout: Some(milliseconds(CONNECT_TIMEOUT_MS)),
+        lb_policy: cluster::LbPolicy::RoundRobin.into(),
+        common_lb_config: Some(cluster::CommonLbConfig {
+            healthy_panic_threshold: Some(Percent { value: 0.0 }),
+            ..Default::default()
+        }),
+        circuit_breakers: Some(CircuitBreakers {
+            thresholds: vec![circuit_breakers::Thresholds {
+                max_connections: Some(count(CONNECTIONS_MAX)),
+                max_pending_requests: Some(count(CONNECTIONS_MAX)),
+                max_requests: Some(count(CONNECTIONS_MAX)),
+                max_retries: Some(count(CONNECTIONS_MAX)),
+                ..Default::default()
+            }],
+            ..Default::default()
+        }),
+        upstream_connection_options: Some(UpstreamConnectionOptions {
+            tcp_keepalive: Some(TcpKeepalive {
+                keepalive_probes: Some(count(KEEPALIVE_PROBES)),
+                keepalive_time: Some(count(KEEPALIVE_IDLE_S)),
+                keepalive_interval: Some(count(KEEPALIVE_INTERVAL_S)),
+            }),
+            ..Default::default()
+        }),
+        upstream_bind_config: Some(BindConfig {
+            socket_options: vec![user_timeout()],
+            ..Default::default()
+        }),
+        // With a shared pool, sessions that wait for one host share its failed attempts.
+        connection_pool_per_downstream_connection: true,
+        ..Default::default()
+    };
+    Resource::new(target.as_str().to_owned(), &content)
+}
+
+/// The endpoints of a cluster: the same ones in any order, or twice, are the same resource.
+#[must_use]
+pub fn endpoints(cluster_name: &str, addresses: &[SocketAddr]) -> Resource {
+    let addresses: BTreeSet<SocketAddr> = addresses.iter().copied().collect();
+    let localities = if addresses.is_empty() {
+        Vec::new()
+    } else {
+        vec![LocalityLbEndpoints {
+            lb_endpoints: addresses.into_iter().map(lb_endpoint).collect(),
+            ..Default::default()
+        }]
+    };
+    let content = ClusterLoadAssignment {
+        cluster_name: cluster_name.to_owned(),
+        endpoints: localities,
+        ..Default::default()
+    };
+    Resource::new(cluster_name.to_owned(), &content)
+}
+
+/// The plugin that carries the table.
+#[must_use]
+pub fn table(revision: u64, image: &[u8], vm: &WasmVm) -> Resource {
+    let content = plugin(
+        names::RESOURCE_ROUTES,
+        names::ROOT_ROUTES,
+        image.to_vec(),
+        vm,
+    );
+    Resource::numbered(names::RESOURCE_ROUTES, revision, &content)
+}
+
+/// The plugin that carries the readiness.
+#[must_use]
+pub fn readiness<'a>(
+    version: u64,
+    not_ready: impl IntoIterator<Item = &'a Target>,
+    vm: &WasmVm,
+) -> Resource {
+    let image = Readiness::encode(version, not_ready);
+    let content = plugin(names::RESOURCE_READINESS, names::ROOT_READINESS, image, vm);
+    Resource::numbered(names::RESOURCE_READINESS, version, &content)
+}
+
+fn plugin(name: &str, root_id: &str, image: Vec<u8>, vm: &WasmVm) -> TypedExtensionConfig {
+    let config = PluginConfig {
+        name: name.to_owned(),
+        root_id: root_id.to_owned(),
+        vm: Some(plugin_config::Vm::VmConfig(vm_config(vm))),
+        configuration: Some(pack(&BytesValue { value: image })),
+        failure_policy: FailurePolicy::FailReload.into(),
+        reload_config: Some(ReloadConfig {
+            backoff: Some(BackoffStrategy {
+                base_interval: Some(milliseconds(RELOAD_BASE_MS)),
+                max_interval: Some(milliseconds(RELOAD_MAX_MS)),
+            }),
+        }),
+        ..Default::default()
+    };
+    TypedExtensionConfig {
+        name: name.to_owned(),
+        typed_config: Some(pack_any(Wasm {
+            config: Some(config),
+        })),
+    }
+}
+
+fn vm_config(vm: &WasmVm) -> VmConfig {
+    let code = match &vm.code {
+        WasmCode::File(path) => {
+            data_source::Specifier::Filename(path.to_string_lossy().into_owned())
+        }
+        WasmCode::Inline(bytes) => data_source::Specifier::InlineBytes(bytes.to_vec()),
+    };
+    let code = DataSource {
+        specifier: Some(code),
+        ..Default::default()
+    };
+    VmConfig {
+        vm_id: vm.vm_id.clone(),
+        runtime: WASM_RUNTIME.to_owned(),
+        code: Some(AsyncDataSource {
+            specifier: Some(async_data_source::Specifier::Local(code)),
+        }),
+        ..Default::default()
+    }
+}
+
+fn ads() -> ConfigSource {
+    ConfigSource {
+        // Without a limit: a cluster that became active before its endpoints are known would be an empty one.
+        initial_fetch_timeout: Some(milliseconds(0)),
+        resource_api_version: ApiVersion::V3.into(),
+        config_source_specifier: Some(config_source::ConfigSourceSpecifier::Ads(
+            AggregatedConfigSource {},
+        )),
+        ..Default::default()
+    }
+}
+
+fn lb_endpoint(address: SocketAddr) -> LbEndpoint {
+    let socket = SocketAddress {
+        protocol: socket_address::Protocol::Tcp.into(),
+        address: address.ip().to_string(),
+        port_specifier: Some(socket_address::PortSpecifier::PortValue(u32::from(
+            address.port(),
+        ))),
+        ..Default::default()
+    };
+    LbEndpoint {
+        host_identifier: Some(lb_endpoint::HostIdentifier::Endpoint(Endpoint {
+            address: Some(Address {
+                address: Some(address::Address::SocketAddress(socket)),
+            }),
+            ..Default::default()
+        })),
+        ..Default::default()
+    }
+}
+
+fn user_timeout() -> SocketOption {
+    SocketOption {
+        description: "TCP_USER_TIMEOUT".to_owned(),
+        level: IPPROTO_TCP,
+        name: TCP_USER_TIMEOUT,
+        state: socket_option::SocketState::StatePrebind.into(),
+        value: Some(socket_option::Value::IntValue(USER_TIMEOUT_MS)),
+        ..Default::default()
+    }
+}
+
+fn count(value: u32) -> UInt32Value {
+    UInt32Value { value }
+}
+
+fn milliseconds(value: u16) -> Duration {
+    let (seconds, rest) = (value / 1_000, value % 1_000);
+    Duration {
+        seconds: i64::from(seconds),
+        nanos: i32::from(rest) * 1_000_000,
+    }
+}
+
+fn pack<T: Message + Name>(content: &T) -> Any {
+    Any {
+        type_url: T::type_url(),
+        value: content.encode_to_vec(),
+    }
+}
+
+fn content_hash(bytes: &[u8]) -> String {
+    format!("{:032x}", xxh3_128(bytes))
+}

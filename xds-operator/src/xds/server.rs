@@ -1,0 +1,673 @@
+//! How do proxies reach the rollouts, and what is heard of them?
+//!
+//! One port: delta ADS, the decision records (OTLP logs) and the reports of the VMs. A thin shell: what is sent, and
+//! when, is decided in [`super::rollout`].
+//!
+//! Never closes a session, never waits for a listener of its events: what nobody takes in time is dropped and counted.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_server::{
+    AggregatedDiscoveryService, AggregatedDiscoveryServiceServer,
+};
+use envoy_types::pb::envoy::service::discovery::v3::{
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
+};
+use fixgw_core::report::VmReport;
+use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::LogsServiceServer;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::server::TcpIncoming;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::Snapshot;
+use super::resources::{Goal, WasmVm};
+use super::rollout::{Happened, Now, Rollout, Seen, Step};
+use super::session::Excess;
+use crate::receive::decision::ReceivedDecision;
+use crate::receive::logs::LogSink;
+use crate::receive::report::{ReportServer, TakeReports};
+use crate::receive::vms::{Registry, Taken, VmView, is_node_id};
+
+/// Proxies served at once. A proxy has one stream, and a second one for the moment of a reconnect.
+pub const STREAMS_MAX: usize = 1_024;
+/// Calls at once on one connection: a stream, and from each worker a batch of records and a report.
+const CALLS_PER_CONNECTION_MAX: u32 = 1_024;
+/// Bytes of a request. The largest is the first one of a proxy that comes back and lists what it holds: the bound on
+/// subscriptions times the length of a usual name and of a version.
+const REQUEST_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Responses that wait for one proxy's socket: one of each type, and some for types that we do not serve. Beyond that
+/// its requests wait.
+const RESPONSES_WAITING_MAX: usize = 8;
+/// Events that wait to be told.
+const EVENTS_WAITING_MAX: usize = 4_096;
+/// Decision records that wait to be printed: a Logon storm of 10,000 sessions passes.
+const DECISIONS_WAITING_MAX: usize = 16_384;
+/// Time that a new stream has to say who it is.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often heartbeats are looked at.
+const LOOK: Duration = Duration::from_millis(250);
+/// Silence after which a proxy's connection is asked whether it is still there.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+/// Time that open calls have to end when the server stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Something to tell people, about one proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// The proxy's `node.id`.
+    pub node: String,
+    /// What happened.
+    pub what: What,
+}
+
+/// What happened to a proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// It opened a stream.
+    Connected {
+        /// From here.
+        peer: Option<SocketAddr>,
+    },
+    /// Its stream ended.
+    Disconnected,
+    /// Its stream was ended, for it asked too much.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// Its rollout went on.
+    Rollout(Happened),
+    /// A VM uses another table or readiness than before.
+    VmUses {
+        /// Which VM.
+        vm_id: u64,
+        /// The table; 0: none.
+        table_revision: u64,
+        /// The readiness; 0: none.
+        readiness_version: u64,
+    },
+    /// A VM has not been heard for the length of five heartbeats.
+    VmGone {
+        /// Which VM.
+        vm_id: u64,
+    },
+}
+
+impl What {
+    /// Whether something does not work.
+    #[must_use]
+    pub const fn is_error(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused { .. }
+                | Self::Rollout(Happened::Rejected { .. } | Happened::Behind { .. })
+        )
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "proxy `{}` {}", self.node, self.what)
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connected { peer: Some(peer) } => write!(f, "connected from {peer}"),
+            Self::Connected { peer: None } => f.write_str("connected"),
+            Self::Disconnected => f.write_str("disconnected; it goes on with what it has"),
+            Self::Refused { reason } => write!(f, "was refused: {reason}"),
+            Self::Rollout(happened) => happened.fmt(f),
+            Self::VmUses {
+                vm_id,
+                table_revision,
+                readiness_version,
+            } => {
+                write!(
+                    f,
+                    "uses revision {table_revision}, readiness {readiness_version} in VM {vm_id:016x}"
+                )
+            }
+            Self::VmGone { vm_id } => write!(f, "has lost VM {vm_id:016x}"),
+        }
+    }
+}
+
+impl fmt::Display for Happened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TableAcknowledged { revision } => write!(f, "acknowledged revision {revision}"),
+            Self::Rejected {
+                kind,
+                names,
+                text,
+                in_parts,
+                must_restart,
+            } => {
+                write!(
+                    f,
+                    "rejected {} {}: {text}; ",
+                    kind.label(),
+                    Shortened(names)
+                )?;
+                f.write_str(match (must_restart, in_parts) {
+                    (true, _) => "it goes on with the table that it has; this proxy must be restarted to take another",
+                    (false, true) => "it goes on with what it had; each is sent once more by itself",
+                    (false, false) => "it goes on with what it had; not sent again until it changes",
+                })
+            }
+            Self::Behind { held, ours } => write!(
+                f,
+                "holds revision {held}, newer than ours ({ours}); it keeps that one, and gets ours when a newer one is \
+                 published"
+            ),
+            Self::Removed { clusters } => write!(f, "no longer has {}", Shortened(clusters)),
+        }
+    }
+}
+
+/// The first names of a list that may be long.
+struct Shortened<'a>(&'a [String]);
+
+impl fmt::Display for Shortened<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 3;
+        for (index, name) in self.0.iter().take(SHOWN).enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            write!(f, "{comma}`{name}`")?;
+        }
+        match self.0.len().checked_sub(SHOWN) {
+            None | Some(0) => Ok(()),
+            Some(more) => write!(f, " and {more} more"),
+        }
+    }
+}
+
+/// What is known of the proxies.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fleet {
+    /// By `node.id`.
+    pub proxies: BTreeMap<String, ProxyView>,
+}
+
+impl Fleet {
+    /// The revision that every live VM of every proxy uses, if it is one and the same. None without a VM.
+    #[must_use]
+    pub fn revision_in_use(&self) -> Option<u64> {
+        let mut revisions = self
+            .proxies
+            .values()
+            .flat_map(|proxy| &proxy.vms)
+            .map(|vm| vm.table_revision);
+        let first = revisions.next()?;
+        revisions.all(|revision| revision == first).then_some(first)
+    }
+}
+
+/// What is known of one proxy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProxyView {
+    /// Open streams: none while it is away, two for the moment of a reconnect.
+    pub streams: usize,
+    /// The table that it acknowledged last.
+    pub acknowledged: Option<u64>,
+    /// Its live VMs.
+    pub vms: Vec<VmView>,
+}
+
+/// What a server tells.
+#[derive(Debug)]
+pub struct Outputs {
+    /// What happened.
+    pub events: mpsc::Receiver<Event>,
+    /// What became of Logons.
+    pub decisions: mpsc::Receiver<ReceivedDecision>,
+    /// What is known of the proxies; changes when something in it does.
+    pub fleet: watch::Receiver<Arc<Fleet>>,
+    /// What nobody took in time.
+    pub dropped: Arc<Dropped>,
+}
+
+/// Counts of what was dropped because nobody took it in time.
+#[derive(Debug, Default)]
+pub struct Dropped {
+    /// Events.
+    pub events: AtomicU64,
+    /// Decision records.
+    pub decisions: AtomicU64,
+}
+
+/// The port could not be served.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// The listener failed.
+    #[error("the control plane's port failed; stop what else uses it and start again")]
+    Transport(#[source] tonic::transport::Error),
+}
+
+/// The control plane's server.
+#[derive(Debug)]
+pub struct Server {
+    vm: WasmVm,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    goals: watch::Sender<Arc<Goal>>,
+    shared: Arc<Shared>,
+}
+
+impl Server {
+    /// A server of the snapshots, with what it will tell.
+    #[must_use]
+    pub fn new(vm: WasmVm, snapshots: watch::Receiver<Arc<Snapshot>>) -> (Self, Outputs) {
+        let (events_in, events) = mpsc::channel(EVENTS_WAITING_MAX);
+        let (decisions_in, decisions) = mpsc::channel(DECISIONS_WAITING_MAX);
+        let (fleet_in, fleet) = watch::channel(Arc::new(Fleet::default()));
+        let goal = Arc::new(Goal::new(&snapshots.borrow(), &vm));
+        let dropped = Arc::new(Dropped::default());
+        let shared = Arc::new(Shared {
+            started: Instant::now(),
+            events: events_in,
+            decisions: decisions_in,
+            dropped: dropped.clone(),
+            known: Mutex::new(Known::default()),
+            fleet: fleet_in,
+            vms_changed: watch::Sender::new(()),
+            stop: watch::Sender::new(false),
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+        });
+        let server = Self {
+            vm,
+            snapshots,
+            goals: watch::Sender::new(goal),
+            shared,
+        };
+        (
+            server,
+            Outputs {
+                events,
+                decisions,
+                fleet,
+                dropped,
+            },
+        )
+    }
+
+    /// Serves until `stop` is done. Streams end within a second after that.
+    ///
+    /// # Errors
+    /// The listener failed.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        stop: impl Future<Output = ()> + Send,
+    ) -> Result<(), ServeError> {
+        let Self {
+            vm,
+            mut snapshots,
+            goals,
+            shared,
+        } = self;
+        let ads = AdsService {
+            vm: vm.clone(),
+            goals: goals.subscribe(),
+            shared: shared.clone(),
+        };
+        let ads =
+            AggregatedDiscoveryServiceServer::new(ads).max_decoding_message_size(REQUEST_BYTES_MAX);
+        let logs = LogsServiceServer::new(LogSink::new(
+            shared.decisions.clone(),
+            shared.dropped.clone(),
+        ));
+        let mut stopped = shared.stop.subscribe();
+        let serving = tonic::transport::Server::builder()
+            .http2_keepalive_interval(Some(KEEPALIVE))
+            .http2_keepalive_timeout(Some(KEEPALIVE))
+            .max_concurrent_streams(CALLS_PER_CONNECTION_MAX)
+            .add_service(ads)
+            .add_service(logs)
+            .add_service(ReportServer::new(shared.clone()))
+            .serve_with_incoming_shutdown(
+                TcpIncoming::from(listener).with_nodelay(Some(true)),
+                async move {
+                    let _ = stopped.wait_for(|stop| *stop).await;
+                },
+            );
+        tokio::pin!(serving, stop);
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                served = &mut serving => return served.map_err(ServeError::Transport),
+                () = &mut stop => break,
+                Ok(()) = snapshots.changed() => {
+                    let goal = Goal::new(&snapshots.borrow_and_update(), &vm);
+                    goals.send_replace(Arc::new(goal));
+                }
+                _ = look.tick() => shared.forget_silent_vms(),
+            }
+        }
+        shared.stop.send_replace(true);
+        // A proxy that does not let go of its connection must not keep us.
+        match timeout(STOP_TIMEOUT, serving).await {
+            Ok(served) => served.map_err(ServeError::Transport),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+/// What all calls share.
+#[derive(Debug)]
+struct Shared {
+    started: Instant,
+    events: mpsc::Sender<Event>,
+    decisions: mpsc::Sender<ReceivedDecision>,
+    dropped: Arc<Dropped>,
+    known: Mutex<Known>,
+    fleet: watch::Sender<Arc<Fleet>>,
+    vms_changed: watch::Sender<()>,
+    stop: watch::Sender<bool>,
+    streams: Arc<Semaphore>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    vms: Registry,
+    streams: BTreeMap<String, StreamsOf>,
+}
+
+/// The streams of one proxy. Forgotten with the last one.
+#[derive(Clone, Copy, Debug, Default)]
+struct StreamsOf {
+    open: usize,
+    acknowledged: Option<u64>,
+}
+
+impl Shared {
+    fn now(&self) -> Now {
+        let unix_ms = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_millis());
+        Now {
+            monotonic: self.started.elapsed(),
+            unix_ms: u64::try_from(unix_ms).unwrap_or(u64::MAX),
+        }
+    }
+
+    fn seen(&self, node: &str) -> Seen {
+        let vms = self.known().vms.of(node);
+        Seen {
+            now: self.now(),
+            vms,
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        // Nothing panics while it is held; if it did, what is known is still whole.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, node: &str, what: What) {
+        if self
+            .events
+            .try_send(Event {
+                node: node.to_owned(),
+                what,
+            })
+            .is_err()
+        {
+            self.dropped.events.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn publish_fleet(&self, known: &Known) {
+        let mut proxies: BTreeMap<String, ProxyView> = BTreeMap::new();
+        for (node, streams) in &known.streams {
+            let proxy = proxies.entry(node.clone()).or_default();
+            proxy.streams = streams.open;
+            proxy.acknowledged = streams.acknowledged;
+        }
+        for (node, vms) in known.vms.by_node() {
+            proxies.entry(node.to_owned()).or_default().vms = vms;
+        }
+        let fleet = Fleet { proxies };
+        self.fleet.send_if_modified(|held| {
+            let differs = **held != fleet;
+            if differs {
+                *held = Arc::new(fleet);
+            }
+            differs
+        });
+    }
+
+    fn stream_changed(&self, node: &str, change: impl FnOnce(&mut StreamsOf)) {
+        let mut known = self.known();
+        let streams = known.streams.entry(node.to_owned()).or_default();
+        change(streams);
+        if streams.open == 0 {
+            known.streams.remove(node);
+        }
+        self.publish_fleet(&known);
+    }
+
+    fn forget_silent_vms(&self) {
+        let mut known = self.known();
+        let gone = known.vms.forget_silent(self.now());
+        if gone.is_empty() {
+            return;
+        }
+        self.publish_fleet(&known);
+        drop(known);
+        for (node, vm_id) in gone {
+            self.tell(&node, What::VmGone { vm_id });
+        }
+        self.vms_changed.send_replace(());
+    }
+}
+
+impl TakeReports for Shared {
+    fn take(&self, report: VmReport) -> Result<(), Status> {
+        let mut known = self.known();
+        let taken = known.vms.take(&report, self.now());
+        self.publish_fleet(&known);
+        drop(known);
+        match taken {
+            Taken::Heartbeat => Ok(()),
+            Taken::Changed => {
+                let VmReport {
+                    vm_id,
+                    table_revision,
+                    readiness_version,
+                    ..
+                } = report;
+                self.tell(
+                    &report.node_id,
+                    What::VmUses {
+                        vm_id,
+                        table_revision,
+                        readiness_version,
+                    },
+                );
+                self.vms_changed.send_replace(());
+                Ok(())
+            }
+            Taken::Full => Err(Status::resource_exhausted(
+                "more VMs than the control plane keeps account of",
+            )),
+            Taken::Nameless => Err(Status::invalid_argument(
+                "a report needs the proxy's node id, up to 512 bytes",
+            )),
+        }
+    }
+}
+
+/// Delta ADS.
+#[derive(Debug)]
+struct AdsService {
+    vm: WasmVm,
+    goals: watch::Receiver<Arc<Goal>>,
+    shared: Arc<Shared>,
+}
+
+type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl AggregatedDiscoveryService for AdsService {
+    type StreamAggregatedResourcesStream = Responses<DiscoveryResponse>;
+    type DeltaAggregatedResourcesStream = Responses<DeltaDiscoveryResponse>;
+
+    async fn stream_aggregated_resources(
+        &self,
+        _request: Request<Streaming<DiscoveryRequest>>,
+    ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
+        Err(Status::unimplemented(
+            "only delta ADS is served; set `api_type: DELTA_GRPC` in the proxy's `ads_config`",
+        ))
+    }
+
+    async fn delta_aggregated_resources(
+        &self,
+        request: Request<Streaming<DeltaDiscoveryRequest>>,
+    ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
+        let permit = self.shared.streams.clone().try_acquire_owned();
+        let permit = permit.map_err(|_| {
+            Status::resource_exhausted("more proxies than one control plane serves")
+        })?;
+        let peer = request.remote_addr();
+        let (responses, outgoing) = mpsc::channel(RESPONSES_WAITING_MAX);
+        let stream = AdsStream {
+            vm: self.vm.clone(),
+            goals: self.goals.clone(),
+            shared: self.shared.clone(),
+            responses,
+            _permit: permit,
+        };
+        tokio::spawn(stream.run(request.into_inner(), peer));
+        Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))
+    }
+}
+
+/// One proxy's stream.
+struct AdsStream {
+    vm: WasmVm,
+    goals: watch::Receiver<Arc<Goal>>,
+    shared: Arc<Shared>,
+    responses: mpsc::Sender<Result<DeltaDiscoveryResponse, Status>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Why a stream goes on.
+enum Wake {
+    Request(Box<DeltaDiscoveryRequest>),
+    Goal,
+    Vms,
+    End,
+}
+
+impl AdsStream {
+    async fn run(
+        mut self,
+        mut requests: Streaming<DeltaDiscoveryRequest>,
+        peer: Option<SocketAddr>,
+    ) {
+        let Ok(Ok(Some(first))) = timeout(HELLO_TIMEOUT, requests.message()).await else {
+            return;
+        };
+        let node = first
+            .node
+            .as_ref()
+            .map(|node| node.id.clone())
+            .unwrap_or_default();
+        if !is_node_id(&node) {
+            let refusal =
+                Status::invalid_argument("the first request must carry the proxy's `node.id`");
+            let _ = self.responses.send(Err(refusal)).await;
+            return;
+        }
+        let shared = self.shared.clone();
+        shared.stream_changed(&node, |streams| streams.open += 1);
+        shared.tell(&node, What::Connected { peer });
+        if let Err(excess) = self.drive(&node, first, requests).await {
+            let reason = excess.to_string();
+            let refusal = Status::resource_exhausted(reason.clone());
+            shared.tell(&node, What::Refused { reason });
+            let _ = self.responses.send(Err(refusal)).await;
+        }
+        shared.stream_changed(&node, |streams| {
+            streams.open = streams.open.saturating_sub(1);
+        });
+        shared.tell(&node, What::Disconnected);
+    }
+
+    /// Until the stream ends, or the proxy asks too much.
+    async fn drive(
+        &mut self,
+        node: &str,
+        first: DeltaDiscoveryRequest,
+        mut requests: Streaming<DeltaDiscoveryRequest>,
+    ) -> Result<(), Excess> {
+        let mut vms = self.shared.vms_changed.subscribe();
+        let mut stopped = self.shared.stop.subscribe();
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let goal = self.goals.borrow_and_update().clone();
+        let mut rollout = Rollout::new(self.vm.clone(), goal, self.shared.now());
+        let mut wake = Wake::Request(Box::new(first));
+        loop {
+            let seen = self.shared.seen(node);
+            let step = match wake {
+                Wake::Request(request) => rollout.request(*request, &seen)?,
+                Wake::Goal => rollout.supersede(self.goals.borrow_and_update().clone(), &seen),
+                Wake::Vms => rollout.look(&seen),
+                Wake::End => return Ok(()),
+            };
+            if !perform(step, node, &self.shared, &self.responses).await {
+                return Ok(());
+            }
+            wake = tokio::select! {
+                // Newer goals first: what they supersede need not be sent.
+                biased;
+                _ = stopped.wait_for(|stop| *stop) => Wake::End,
+                Ok(()) = self.goals.changed() => Wake::Goal,
+                request = requests.message() => match request {
+                    Ok(Some(request)) => Wake::Request(Box::new(request)),
+                    Ok(None) | Err(_) => Wake::End,
+                },
+                Ok(()) = vms.changed() => Wake::Vms,
+                _ = look.tick(), if rollout.waits_for_vms() => Wake::Vms,
+            };
+        }
+    }
+}
+
+/// Sends and tells; false when the proxy is gone.
+async fn perform(
+    step: Step,
+    node: &str,
+    shared: &Shared,
+    responses: &mpsc::Sender<Result<DeltaDiscoveryResponse, Status>>,
+) -> bool {
+    for happened in step.happened {
+        if let Happened::TableAcknowledged { revision } = happened {
+            shared.stream_changed(node, |streams| streams.acknowledged = Some(revision));
+        }
+        shared.tell(node, What::Rollout(happened));
+    }
+    for response in step.responses {
+        if responses.send(Ok(response)).await.is_err() {
+            return false;
+        }
+    }
+    true
+}
