@@ -6,7 +6,7 @@
 //! message takes no part. An ordinary Logon has no oddity and pays nothing.
 
 use crate::table::{Lookup, Slots, Table};
-use crate::wire::{self, BodyLength, Item, Logon, Oddities, SOH, Tag};
+use crate::wire::{self, BodyLength, Item, Logon, SOH, Tag};
 
 /// What became of the lookup.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,13 +139,7 @@ fn agree(table: &Table, logon: &Logon<'_>, decided: Lookup) -> Result<(), &'stat
         // Such a reading depends on bytes that have not been sent.
         BodyLength::Past => return Err(PAST),
         BodyLength::Unusable => None,
-        BodyLength::Right => {
-            // Where BodyLength leads to the real end, only data fields that differ could move the end.
-            logon
-                .oddities()
-                .contains(Oddities::DATA_FRAMING)
-                .then(|| check_sum_start(logon.message()))
-        }
+        BodyLength::Right => Some(check_sum_start(logon.message())),
         BodyLength::Short(end) => Some(end),
     };
     for (data, data_says) in DATA {
@@ -386,4 +380,122 @@ fn wrapped(digits: &[u8]) -> Option<u64> {
                 .wrapping_add(u64::from(digit - b'0'))
         })
     })
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+mod tests {
+    use super::*;
+    use crate::rule::Rule;
+    use crate::rule::testing::spec;
+    use crate::wire::{ReadLimits, Reading};
+    use alloc::format;
+    use alloc::string::{String, ToString};
+    use alloc::vec::Vec;
+
+    fn table() -> Table {
+        let rules = [
+            Rule::new(spec("broker", &[("SenderCompID49", "BROKER_A")], None)).unwrap(),
+            Rule::new(spec("victim", &[("SenderCompID49", "VICTIM")], None)).unwrap(),
+        ];
+        Table::compile(&rules, 1).unwrap()
+    }
+
+    /// A message with a right `BodyLength`, from its body with `|` for SOH.
+    fn message(body: &str) -> Vec<u8> {
+        let length = body.len();
+        format!("8=FIX.4.4|9={length}|{body}10=000|")
+            .replace('|', "\u{1}")
+            .into_bytes()
+    }
+
+    fn verdict(bytes: &[u8]) -> String {
+        let table = table();
+        let Reading::Logon(logon) = wire::read(bytes, &ReadLimits::default()) else {
+            return "no logon".to_string();
+        };
+        match evaluate(&table, &logon) {
+            Verdict::NoMatch => "none".to_string(),
+            Verdict::Route(route, _) => table.route_name(route).unwrap().1.to_string(),
+            Verdict::AmbiguousRoute => "ambiguous route".to_string(),
+            Verdict::AmbiguousField(what) => format!("refused: {what}"),
+        }
+    }
+
+    fn check(body: &str, wanted: &str) {
+        let found = verdict(&message(body));
+        assert!(
+            found.starts_with(wanted),
+            "{body}: wanted {wanted}, found {found}"
+        );
+    }
+
+    #[test]
+    fn an_ordinary_logon_is_routed() {
+        check("35=A|49=BROKER_A|56=G|34=1|98=0|108=30|", "broker");
+    }
+
+    #[test]
+    fn raw_data_that_hides_a_routed_tag_is_refused() {
+        check(
+            "35=A|95=17|96=x|49=VICTIM|y=1|z|49=BROKER_A|34=1|",
+            "refused: readers that ignore the lengths",
+        );
+        check("35=A|95=15|96=abc|49=BROKER_A|49=VICTIM|34=1|", "refused");
+        check("35=A|96=x|49=VICTIM|y|49=BROKER_A|34=1|", "refused");
+        check(
+            "35=A|95=11|98=0|96=x|49=VICTIM|34=1|",
+            "refused: readers that trust the last length",
+        );
+    }
+
+    #[test]
+    fn raw_data_that_cannot_change_the_route_is_not_refused() {
+        check("35=A|49=BROKER_A|95=5|96=a|b=c|34=1|", "broker");
+        check("35=A|49=BROKER_A|95=3|96=abcdef|56=G|34=1|", "broker");
+        check("35=A|49=BROKER_A|96=no length|56=G|34=1|", "broker");
+        check("35=A|49=BROKER_A|95=-3|96=abc|56=G|", "broker");
+    }
+
+    #[test]
+    fn tags_that_other_readers_take_for_a_routed_one_are_refused() {
+        for tag in ["049", "+49", " 49", "4294967345", "18446744073709551665"] {
+            check(&format!("35=A|{tag}=VICTIM|49=BROKER_A|34=1|"), "refused");
+            check(&format!("35=A|49=BROKER_A|{tag}=VICTIM|34=1|"), "refused");
+            check(&format!("35=A|49=BROKER_A|{tag}=BROKER_A|34=1|"), "broker");
+        }
+        check("35=A|49=BROKER_A|4294967342=harmless|34=1|", "broker");
+    }
+
+    #[test]
+    fn a_malformed_check_sum_that_would_end_the_message_earlier_is_refused() {
+        check("35=A|010=5|49=BROKER_A|34=1|", "refused");
+        check("35=A|49=BROKER_A|010=5|049=VICTIM|34=1|", "refused");
+    }
+
+    #[test]
+    fn repeated_tags_are_refused_only_where_they_change_the_route() {
+        check(
+            "35=A|49=BROKER_A|34=1|49=VICTIM|",
+            "refused: a tag stands there more than once",
+        );
+        check("35=A|49=BROKER_A|34=1|49=BROKER_A|", "broker");
+        check("35=A|49=BROKER_A|35=D|34=1|", "refused");
+        check("35=A|49=BROKER_A|384=2|372=D|372=8|", "broker");
+    }
+
+    #[test]
+    fn body_length_past_the_first_check_sum_is_refused_and_a_harmless_short_one_is_not() {
+        let logon = |length: &str| {
+            format!("8=FIX.4.4|9={length}|35=A|49=BROKER_A|10=000|").replace('|', "\u{1}")
+        };
+        assert!(verdict(logon("99").as_bytes()).contains("BodyLength leads past"));
+        for harmless in ["5", "0", "-1", "x", ""] {
+            assert_eq!(verdict(logon(harmless).as_bytes()), "broker", "{harmless}");
+        }
+    }
 }

@@ -359,3 +359,217 @@ fn deciding_fields(
         })
         .collect()
 }
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+mod tests {
+    use super::*;
+    use crate::rule::testing::spec;
+    use crate::rule::{Rule, Target};
+
+    struct Gateway {
+        table: Table,
+        readiness: Readiness,
+        settings: Settings,
+    }
+
+    impl Gateway {
+        fn new() -> Self {
+            let rules = [
+                Rule::new(spec("broker", &[("SenderCompID49", "BROKER_A")], None)).unwrap(),
+                Rule::new(spec("down", &[("SenderCompID49", "DOWN")], None)).unwrap(),
+            ];
+            let down = Target::service("t", "down", 9876);
+            Self {
+                table: Table::compile(&rules, 7).unwrap(),
+                readiness: Readiness::load(&Readiness::encode(1, [&down])).unwrap(),
+                settings: Settings {
+                    reject_cluster: Some("reject".to_string()),
+                    ..Settings::default()
+                },
+            }
+        }
+
+        fn view(&self) -> View<'_> {
+            View {
+                table: Some(&self.table),
+                readiness: Some(&self.readiness),
+                settings: &self.settings,
+            }
+        }
+
+        fn receive(&self, bytes: &[u8]) -> Step {
+            Connection::accepted(0, &self.settings).received(self.view(), bytes, false)
+        }
+    }
+
+    fn logon(sender: &str) -> Vec<u8> {
+        let body = format!("35=A|49={sender}|56=G|34=1|554=hunter2|");
+        format!("8=FIX.4.4|9={}|{body}10=000|", body.len())
+            .replace('|', "\u{1}")
+            .into_bytes()
+    }
+
+    fn closed(step: Step) -> (Reason, Box<DecisionRecord>) {
+        match step {
+            Step::Close {
+                record: Some(record),
+            } => (record.reason, record),
+            other => panic!("wanted a close, found {other:?}"),
+        }
+    }
+
+    #[test]
+    fn connects_when_the_last_byte_arrives_and_not_before() {
+        let gateway = Gateway::new();
+        let bytes = logon("BROKER_A");
+        let mut connection = Connection::accepted(0, &gateway.settings);
+        for end in 1..bytes.len() {
+            let step = connection.received(gateway.view(), bytes.get(..end).unwrap(), false);
+            assert_eq!(step, Step::Wait, "after {end} bytes");
+        }
+        let Step::Connect { cluster, record } = connection.received(gateway.view(), &bytes, false)
+        else {
+            panic!("not connected");
+        };
+        assert_eq!(cluster, "t/broker:9876");
+        assert_eq!(
+            record.fields,
+            [("SenderCompID49".to_string(), "BROKER_A".to_string())]
+        );
+        assert_eq!(record.revision, 7);
+        assert_eq!(
+            connection.received(gateway.view(), b"more", false),
+            Step::Wait
+        );
+        assert_eq!(connection.tick(u64::MAX, gateway.view()), Step::Wait);
+    }
+
+    #[test]
+    fn rejects_what_matches_nothing_and_shows_no_password() {
+        let gateway = Gateway::new();
+        let Step::Reject { record, .. } = gateway.receive(&logon("NOBODY")) else {
+            panic!("not rejected")
+        };
+        assert_eq!(record.reason, Reason::NoMatch);
+        assert!(record.received.as_ref().unwrap().contains("554=[REDACTED]"));
+        assert!(!format!("{record:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn closes_what_matches_nothing_when_there_is_no_reject_engine() {
+        let mut gateway = Gateway::new();
+        gateway.settings.reject_cluster = None;
+        assert_eq!(closed(gateway.receive(&logon("NOBODY"))).0, Reason::NoMatch);
+    }
+
+    #[test]
+    fn closes_when_no_endpoint_is_ready_or_none_is_known_yet() {
+        let gateway = Gateway::new();
+        let (reason, record) = closed(gateway.receive(&logon("DOWN")));
+        assert_eq!(reason, Reason::NoReadyEndpoint);
+        assert_eq!(record.target.as_deref(), Some("t/down:9876"));
+        let early = View {
+            readiness: None,
+            ..gateway.view()
+        };
+        let step =
+            Connection::accepted(0, &gateway.settings).received(early, &logon("BROKER_A"), false);
+        assert_eq!(closed(step).0, Reason::NoReadyEndpoint);
+        let earlier = View {
+            table: None,
+            ..gateway.view()
+        };
+        let step =
+            Connection::accepted(0, &gateway.settings).received(earlier, &logon("BROKER_A"), false);
+        assert_eq!(closed(step).0, Reason::NoTable);
+    }
+
+    #[test]
+    fn refuses_what_is_not_fix_at_the_first_byte_and_shows_none_of_it() {
+        let gateway = Gateway::new();
+        for (bytes, hint) in [
+            (b"\x16".as_slice(), "TLS"),
+            (b"GET / HTTP/1.1".as_slice(), "HTTP"),
+            (b"PROXY TCP4".as_slice(), "PROXY"),
+            (b"\0\0\0\x62\xf0\x00".as_slice(), "Framing Header"),
+            (b"8=FIX.4.4|".as_slice(), "printable separator"),
+            (b"hello".as_slice(), "8=FIX"),
+        ] {
+            let (reason, record) = closed(gateway.receive(bytes));
+            assert_eq!(reason, Reason::NotFix);
+            assert!(
+                record.detail.as_ref().unwrap().contains(hint),
+                "{:?}",
+                record.detail
+            );
+            assert_eq!(record.received, None);
+        }
+    }
+
+    #[test]
+    fn a_connection_that_says_nothing_and_leaves_has_no_record() {
+        let gateway = Gateway::new();
+        let mut connection = Connection::accepted(0, &gateway.settings);
+        assert_eq!(
+            connection.received(gateway.view(), b"", true),
+            Step::Close { record: None }
+        );
+    }
+
+    #[test]
+    fn a_logon_cut_short_by_the_counterparty_is_closed_with_that_reason() {
+        let gateway = Gateway::new();
+        let mut connection = Connection::accepted(0, &gateway.settings);
+        let step = connection.received(gateway.view(), b"8=FIX.4.4\x0135=A\x01554=hunt", true);
+        let (reason, record) = closed(step);
+        assert_eq!(reason, Reason::IncompleteLogon);
+        assert!(!format!("{record:?}").contains("hunt"));
+    }
+
+    #[test]
+    fn the_deadline_runs_from_accept() {
+        let gateway = Gateway::new();
+        let mut connection = Connection::accepted(1_000, &gateway.settings);
+        assert_eq!(
+            connection.received(gateway.view(), b"8=FIX", false),
+            Step::Wait
+        );
+        assert_eq!(connection.tick(10_999, gateway.view()), Step::Wait);
+        assert_eq!(
+            closed(connection.tick(11_000, gateway.view())).0,
+            Reason::LogonTimeout
+        );
+        assert!(!connection.waiting());
+    }
+
+    #[test]
+    fn what_is_over_a_bound_goes_to_the_reject_engine_with_that_reason() {
+        let mut gateway = Gateway::new();
+        gateway.settings.logon_bytes_max = 32;
+        gateway.settings.logon_fields_max = 3;
+        let reason = |step: Step| match step {
+            Step::Reject { record, .. } => record.reason,
+            other => panic!("wanted a reject, found {other:?}"),
+        };
+        assert_eq!(
+            reason(gateway.receive(&logon("BROKER_A"))),
+            Reason::TooManyFields
+        );
+        gateway.settings.logon_fields_max = 30;
+        assert_eq!(
+            reason(gateway.receive(&logon("BROKER_A"))),
+            Reason::LogonTooLarge
+        );
+        gateway.settings.logon_bytes_max = 8192;
+        let heartbeat = logon("BROKER_A")
+            .iter()
+            .map(|b| if *b == b'A' { b'0' } else { *b })
+            .collect::<Vec<_>>();
+        assert_eq!(reason(gateway.receive(&heartbeat)), Reason::NotLogon);
+    }
+}

@@ -1,0 +1,300 @@
+//! The compiled table against a naive evaluator that shares no code with it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+use fixgw_core::agreement::{self, Verdict};
+use fixgw_core::rule::{FieldSpec, RouteName, Rule, RuleSpec, Target};
+use fixgw_core::table::{self, CompileError, Lookup, Table};
+use fixgw_core::wire::{self, ReadLimits, Reading};
+use proptest::prelude::*;
+
+/// A route as the naive evaluator knows it: `(tag, text)`, where text is a value, `*` or `PREFIX*`.
+#[derive(Clone, Debug)]
+struct Naive {
+    fields: Vec<(u32, String)>,
+    priority: i32,
+}
+
+impl Naive {
+    fn is_pattern(&self) -> bool {
+        self.fields.iter().any(|(_, text)| text.ends_with('*'))
+    }
+
+    fn rank(&self) -> (u8, i32) {
+        match (self.fields.is_empty(), self.is_pattern()) {
+            (true, _) => (0, self.priority),
+            (false, true) => (1, self.priority),
+            (false, false) => (2, i32::try_from(self.fields.len()).unwrap()),
+        }
+    }
+
+    fn matches(&self, logon: &[(u32, String)]) -> bool {
+        self.fields.iter().all(|(tag, text)| {
+            let Some((_, value)) = logon.iter().find(|(have, _)| have == tag) else {
+                return false;
+            };
+            match text.strip_suffix('*') {
+                Some(prefix) => !value.is_empty() && value.starts_with(prefix),
+                None => value == text,
+            }
+        })
+    }
+
+    fn rule(&self, index: usize) -> Rule {
+        let exact = !self.fields.is_empty() && !self.is_pattern();
+        Rule::new(RuleSpec {
+            name: RouteName {
+                namespace: "t".into(),
+                name: format!("r{index}"),
+            },
+            match_fields: self
+                .fields
+                .iter()
+                .map(|(tag, text)| {
+                    let pattern = text.ends_with('*').then(|| text.clone());
+                    let value = (!text.ends_with('*')).then(|| text.clone());
+                    (
+                        format!("Tag{tag}"),
+                        FieldSpec {
+                            value,
+                            pattern,
+                            ..FieldSpec::default()
+                        },
+                    )
+                })
+                .collect(),
+            default: self.fields.is_empty(),
+            priority: (!exact).then_some(self.priority),
+            target: Target::service("t", &format!("s{index}"), 1),
+        })
+        .unwrap()
+    }
+}
+
+fn naive(routes: &[Naive], logon: &[(u32, String)]) -> Vec<usize> {
+    let matching: Vec<usize> = (0..routes.len())
+        .filter(|&index| routes[index].matches(logon))
+        .collect();
+    let best = matching.iter().map(|&index| routes[index].rank()).max();
+    matching
+        .into_iter()
+        .filter(|&index| Some(routes[index].rank()) == best)
+        .collect()
+}
+
+fn message(logon: &[(u32, String)]) -> Vec<u8> {
+    use std::fmt::Write;
+    let mut body = String::from("35=A\u{1}");
+    for (tag, value) in logon {
+        let _ = write!(body, "{tag}={value}\u{1}");
+    }
+    format!("8=FIX.4.4\u{1}9={}\u{1}{body}10=000\u{1}", body.len()).into_bytes()
+}
+
+const TAGS: [u32; 4] = [49, 56, 57, 20001];
+
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof!["[AB]{1,3}", "[AB]{1,2}\\*", Just("*".to_string())]
+}
+
+fn route() -> impl Strategy<Value = Naive> {
+    let fields = proptest::collection::btree_map(proptest::sample::select(&TAGS[..]), text(), 0..4);
+    (fields, -2..3_i32).prop_map(|(fields, priority)| Naive {
+        fields: fields.into_iter().collect(),
+        priority,
+    })
+}
+
+fn logon() -> impl Strategy<Value = Vec<(u32, String)>> {
+    proptest::collection::btree_map(proptest::sample::select(&TAGS[..]), "[AB]{0,3}", 0..5)
+        .prop_map(|fields| fields.into_iter().collect())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+    #[test]
+    fn lookup_agrees_with_a_naive_evaluator(
+        routes in proptest::collection::vec(route(), 0..12),
+        logons in proptest::collection::vec(logon(), 1..8),
+    ) {
+        let rules: Vec<Rule> = routes.iter().enumerate().map(|(i, r)| r.rule(i)).collect();
+        let table = match Table::compile(&rules, 1) {
+            Ok(table) => table,
+            Err(CompileError::Conflicts(conflicts)) => {
+                prop_assert!(!conflicts.is_empty());
+                return Ok(());
+            }
+            Err(other) => return Err(TestCaseError::fail(format!("{other:?}"))),
+        };
+        let loaded = Table::load(table.image().to_vec()).unwrap();
+        for logon in logons {
+            let bytes = message(&logon);
+            let Reading::Logon(read) = wire::read(&bytes, &ReadLimits::default()) else {
+                return Err(TestCaseError::fail("not read"));
+            };
+            let wanted = naive(&routes, &logon);
+            let found = agreement::evaluate(&loaded, &read);
+            match (&wanted[..], found) {
+                ([], Verdict::NoMatch) | ([_, _, ..], Verdict::AmbiguousRoute) => {}
+                ([index], Verdict::Route(route, _)) => {
+                    prop_assert_eq!(loaded.route_name(route).unwrap().1, format!("r{index}"));
+                    prop_assert_eq!(loaded.target(route).unwrap(), format!("t/s{index}:1"));
+                }
+                (wanted, found) => {
+                    return Err(TestCaseError::fail(format!("{wanted:?} {found:?}")));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn any_order_of_rules_gives_the_same_bytes(routes in proptest::collection::vec(route(), 0..8)) {
+        let mut rules: Vec<Rule> = routes.iter().enumerate().map(|(i, r)| r.rule(i)).collect();
+        let forth = Table::compile(&rules, 1);
+        rules.reverse();
+        let back = Table::compile(&rules, 1);
+        match (forth, back) {
+            (Ok(forth), Ok(back)) => prop_assert_eq!(forth.image(), back.image()),
+            (Err(forth), Err(back)) => prop_assert_eq!(forth, back),
+            other => return Err(TestCaseError::fail(format!("{other:?}"))),
+        }
+    }
+
+    #[test]
+    fn hostile_bytes_never_panic_the_loader(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let mut image = table::MAGIC.to_vec();
+        image.extend(bytes);
+        let _ = Table::load(image);
+    }
+}
+
+fn table_of(routes: &[Naive]) -> Table {
+    let rules: Vec<Rule> = routes.iter().enumerate().map(|(i, r)| r.rule(i)).collect();
+    Table::compile(&rules, 9).unwrap()
+}
+
+fn fields(fields: &[(u32, &str)], priority: i32) -> Naive {
+    Naive {
+        fields: fields.iter().map(|(t, v)| (*t, (*v).to_string())).collect(),
+        priority,
+    }
+}
+
+#[test]
+fn any_changed_byte_of_an_image_is_refused() {
+    let table = table_of(&[
+        fields(&[(49, "A")], 0),
+        fields(&[(49, "B*")], 1),
+        fields(&[], 1),
+    ]);
+    for at in (0..table.image().len()).filter(|at| !(12..16).contains(at)) {
+        let mut image = table.image().to_vec();
+        image[at] ^= 0x10;
+        assert!(Table::load(image).is_err(), "byte {at}");
+    }
+    for end in 0..table.image().len() {
+        assert!(
+            Table::load(table.image()[..end].to_vec()).is_err(),
+            "cut at {end}"
+        );
+    }
+}
+
+#[test]
+fn a_table_whose_parts_point_anywhere_answers_without_panicking() {
+    // The checksum guards against accidents; a table made with a right one must still do no harm.
+    let table = table_of(&[fields(&[(49, "A")], 0), fields(&[(49, "B*")], 1)]);
+    let mut slots = table.slots();
+    let bytes = message(&[(49, "A".into())]);
+    let Reading::Logon(logon) = wire::read(&bytes, &ReadLimits::default()) else {
+        unreachable!("a Logon")
+    };
+    for at in 32..table.image().len() {
+        for with in [0x00, 0x01, 0x7F, 0xFF] {
+            let mut image = table.image().to_vec();
+            image[at] = with;
+            if let Ok(bent) = Table::load(reseal(image)) {
+                slots = agreement::strict_slots(&bent, &logon);
+                let _ = bent.lookup(&slots);
+                for route in bent.routes().take(1_000) {
+                    let _ = (
+                        bent.route_name(route),
+                        bent.target(route),
+                        bent.conditions(route).count(),
+                    );
+                }
+            }
+        }
+    }
+    drop(slots);
+}
+
+fn reseal(mut image: Vec<u8>) -> Vec<u8> {
+    let revision = u64::from_le_bytes(image[16..24].try_into().unwrap());
+    let sum = xxhash_rust::xxh3::xxh3_64_with_seed(
+        &image[32..],
+        revision ^ (u64::from(table::FORMAT) << 56),
+    );
+    image[24..32].copy_from_slice(&sum.to_le_bytes());
+    image
+}
+
+#[test]
+fn the_revision_is_no_part_of_the_routes() {
+    let table = table_of(&[fields(&[(49, "A")], 0)]);
+    let later = table.with_revision(10);
+    assert_eq!((table.revision(), later.revision()), (9, 10));
+    assert!(table.same_routes(&later));
+    let again = Table::load(later.image().to_vec()).unwrap();
+    assert_eq!(again.revision(), 10);
+    assert!(!table.same_routes(&table_of(&[fields(&[(49, "B")], 0)])));
+}
+
+#[test]
+fn a_plain_duplicate_is_refused_and_names_both_routes() {
+    let rules = [
+        fields(&[(49, "A"), (56, "B")], 0).rule(0),
+        fields(&[(49, "A"), (56, "B")], 0).rule(1),
+        fields(&[(49, "A*")], 5).rule(2),
+        fields(&[(49, "A*")], 6).rule(3),
+        fields(&[], 1).rule(4),
+        fields(&[], 1).rule(5),
+    ];
+    let found: Vec<(String, String)> = table::conflicts(&rules)
+        .into_iter()
+        .map(|c| (c.first.name, c.second.name))
+        .collect();
+    assert_eq!(
+        found,
+        [("r0".into(), "r1".into()), ("r4".into(), "r5".into())]
+    );
+    assert!(matches!(
+        Table::compile(&rules, 1),
+        Err(CompileError::Conflicts(_))
+    ));
+}
+
+#[test]
+fn of_two_wildcards_with_the_same_fields_the_higher_priority_wins() {
+    let table = table_of(&[fields(&[(49, "A*")], 5), fields(&[(49, "A*")], 6)]);
+    let mut slots = table.slots();
+    let bytes = message(&[(49, "ABC".into())]);
+    if let Reading::Logon(logon) = wire::read(&bytes, &ReadLimits::default()) {
+        slots = agreement::strict_slots(&table, &logon);
+    }
+    let Lookup::Route(route) = table.lookup(&slots) else {
+        unreachable!("one best route")
+    };
+    assert_eq!(table.route_name(route).unwrap().1, "r1");
+}
+
+#[test]
+fn an_empty_table_matches_nothing() {
+    let table = table_of(&[]);
+    assert_eq!(table.lookup(&table.slots()), Lookup::None);
+    assert_eq!(table.targets().count(), 0);
+}
