@@ -13,8 +13,8 @@ fn peers_of_every_version_exchange_messages_and_log_out() {
     ];
     let sessions =
         versions.map(|version| Session::new(version, "BROKER", "ENGINE").with(20001, "VWAP"));
-    let mut engine = Peer::engine("engine", &sessions);
-    let mut counterparty = Peer::counterparty("counterparty", engine.address(), &sessions);
+    let engine = Peer::engine("engine", &sessions);
+    let counterparty = Peer::counterparty("counterparty", engine.address(), &sessions);
     for session in &sessions {
         let (at_counterparty, at_engine) = (session.at_counterparty(), session.at_engine());
         counterparty.wait_logon(&at_counterparty);
@@ -34,14 +34,14 @@ fn peers_of_every_version_exchange_messages_and_log_out() {
 #[test]
 fn a_session_that_nothing_cuts_is_unbroken() {
     let session = Session::new("FIX.4.4", "BROKER", "ENGINE");
-    let mut engine = Peer::engine("engine", std::slice::from_ref(&session));
+    let engine = Peer::engine("engine", std::slice::from_ref(&session));
     let tap = Tap::before(engine.address());
-    let mut counterparty = Peer::counterparty(
+    let counterparty = Peer::counterparty(
         "counterparty",
         tap.address(),
         std::slice::from_ref(&session),
     );
-    let mut live = LiveSession::begin(&session, &mut counterparty, &mut engine, &tap);
+    let mut live = LiveSession::begin(&session, &counterparty, &engine, &tap);
     live.exchange(5);
     let exchanged = live.assert_unbroken();
     assert_eq!((exchanged.to_engine, exchanged.to_counterparty), (6, 6));
@@ -55,14 +55,14 @@ fn a_session_that_nothing_cuts_is_unbroken() {
 #[test]
 fn the_proof_of_an_unbroken_session_notices_a_reconnect() {
     let session = Session::new("FIX.4.2", "BROKER", "ENGINE");
-    let mut engine = Peer::engine("engine", std::slice::from_ref(&session));
+    let engine = Peer::engine("engine", std::slice::from_ref(&session));
     let tap = Tap::before(engine.address());
-    let mut counterparty = Peer::counterparty(
+    let counterparty = Peer::counterparty(
         "counterparty",
         tap.address(),
         std::slice::from_ref(&session),
     );
-    let mut live = LiveSession::begin(&session, &mut counterparty, &mut engine, &tap);
+    let mut live = LiveSession::begin(&session, &counterparty, &engine, &tap);
     live.exchange(5);
     tap.cut();
     live.wait_reconnected();

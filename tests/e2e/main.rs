@@ -7,4 +7,12 @@
     reason = "a test fails by panicking"
 )]
 
+mod change;
+mod containment;
+mod examples;
 mod harness;
+mod refusal;
+mod routing;
+mod secrecy;
+mod sequence;
+mod start;

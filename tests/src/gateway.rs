@@ -2,6 +2,7 @@
 //!
 //! What it says in JSON lines is awaited here; the flags and the names of events are in this one place.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,8 @@ use tempfile::TempDir;
 
 use crate::fixture::{Directory, NAMESPACE};
 use crate::process::{Process, is_alive, kind, signal_pid, text, wait_until};
+use crate::raw::RawClient;
+use crate::socket::unused_port;
 use crate::tool;
 
 /// At least two workers, because what one of them does must not depend on the other.
@@ -25,8 +28,11 @@ pub struct Setup {
     directory: PathBuf,
     endpoints: Vec<(String, SocketAddr)>,
     listeners: Vec<String>,
+    envoy: PathBuf,
     filter: PathBuf,
     state: Option<PathBuf>,
+    admin: Option<SocketAddr>,
+    json: bool,
     more: Vec<OsString>,
 }
 
@@ -44,8 +50,11 @@ impl Setup {
             directory: directory.to_owned(),
             endpoints: Vec::new(),
             listeners: vec![format!("{LISTENER}=127.0.0.1:0")],
+            envoy: tool::envoy(),
             filter: tool::filter(),
             state: None,
+            admin: None,
+            json: true,
             more: Vec::new(),
         }
     }
@@ -59,8 +68,15 @@ impl Setup {
 
     /// One more listener.
     #[must_use]
-    pub fn listener(mut self, name: &str, address: &str) -> Self {
+    pub fn listener(mut self, name: &str, address: SocketAddr) -> Self {
         self.listeners.push(format!("{name}={address}"));
+        self
+    }
+
+    /// Another Envoy, for a test of its absence.
+    #[must_use]
+    pub fn envoy(mut self, envoy: &Path) -> Self {
+        envoy.clone_into(&mut self.envoy);
         self
     }
 
@@ -78,6 +94,13 @@ impl Setup {
         self
     }
 
+    /// With Envoy's admin interface, for [`Gateway::statistics`].
+    #[must_use]
+    pub fn admin(mut self) -> Self {
+        self.admin = Some(unused_port());
+        self
+    }
+
     /// More arguments, which stand after the others.
     #[must_use]
     pub fn arguments<const N: usize>(mut self, arguments: [&str; N]) -> Self {
@@ -92,7 +115,10 @@ impl Setup {
             TempDir::with_prefix("fixgw-e2e-state-").expect("a temporary directory can be made");
         let state = self.state.unwrap_or_else(|| own_state.path().join("state"));
         let process = Process::start("fixgw up", tool::program("fixgw"), |command| {
-            command.arg("up").arg(&self.directory).arg("--json");
+            command.arg("up").arg(&self.directory);
+            if self.json {
+                command.arg("--json");
+            }
             for listener in &self.listeners {
                 command.arg("--listen").arg(listener);
             }
@@ -108,19 +134,37 @@ impl Setup {
                 .arg(WORKERS.to_string());
             command
                 .arg("--envoy")
-                .arg(tool::envoy())
+                .arg(&self.envoy)
                 .arg("--filter")
                 .arg(&self.filter);
             command
                 .arg("--reject-engine")
                 .arg(tool::program("fixgw-reject-engine"));
+            if let Some(admin) = self.admin {
+                command.arg("--admin").arg(admin.to_string());
+            }
             command.args(&self.more);
         });
         Gateway {
             process,
             state,
+            admin: self.admin,
             _own_state: own_state,
         }
+    }
+
+    /// Starts it with lines for people instead of JSON, and waits until it takes connections.
+    #[must_use]
+    pub fn start_for_people(mut self) -> (Gateway, SocketAddr) {
+        // Nothing of what it says may be parsed here, so its port is chosen beforehand.
+        let address = unused_port();
+        self.listeners = vec![format!("{LISTENER}={address}")];
+        self.json = false;
+        let gateway = self.spawn();
+        wait_until("the gateway to listen", || {
+            std::net::TcpStream::connect(address).ok()
+        });
+        (gateway, address)
     }
 
     /// Starts it and waits until it is ready.
@@ -136,6 +180,7 @@ impl Setup {
 pub struct Gateway {
     process: Process,
     state: PathBuf,
+    admin: Option<SocketAddr>,
     _own_state: TempDir,
 }
 
@@ -232,7 +277,6 @@ impl Gateway {
     }
 
     /// Waits for a message about an object after `mark`.
-    #[must_use]
     pub fn wait_object(&self, mark: usize, what: &str, is: impl Fn(&Value) -> bool) -> Value {
         self.process
             .wait_after(mark, what, |event| kind(event) == "object" && is(event))
@@ -266,6 +310,33 @@ impl Gateway {
         signal_pid(pid, Signal::KILL);
         wait_until(&format!("the end of {name}"), || {
             (!is_alive(pid)).then_some(())
+        });
+    }
+
+    /// Envoy's counters and gauges: name and value.
+    #[must_use]
+    pub fn statistics(&self) -> BTreeMap<String, u64> {
+        let admin = self
+            .admin
+            .expect("the gateway was set up with an admin interface");
+        let mut client = RawClient::connect(admin);
+        client.send(b"GET /stats HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n");
+        let answer = client.take_to_end();
+        let answer = String::from_utf8_lossy(&answer);
+        let lines = answer.lines().filter_map(|line| line.rsplit_once(": "));
+        lines
+            .filter_map(|(name, value)| Some((name.to_owned(), value.trim().parse().ok()?)))
+            .collect()
+    }
+
+    /// Waits until a statistic whose name contains `name` is `value` or more.
+    pub fn wait_statistic(&self, name: &str, value: u64) {
+        wait_until(&format!("statistic {name} at {value}"), || {
+            let statistics = self.statistics();
+            statistics
+                .iter()
+                .any(|(found, count)| found.contains(name) && *count >= value)
+                .then_some(())
         });
     }
 

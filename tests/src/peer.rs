@@ -48,6 +48,23 @@ impl Session {
         self
     }
 
+    /// Whether these bytes begin with a Logon of this session.
+    #[must_use]
+    pub fn is_begun_by(&self, bytes: &[u8]) -> bool {
+        let first = bytes
+            .split_inclusive(|byte| *byte == b'\x01')
+            .take_while(|field| !field.starts_with(b"10="));
+        let first: Vec<&[u8]> = first.collect();
+        [
+            (8, self.begin.as_str()),
+            (35, "A"),
+            (49, &self.counterparty),
+            (56, &self.engine),
+        ]
+        .iter()
+        .all(|(tag, value)| first.contains(&format!("{tag}={value}\x01").as_bytes()))
+    }
+
     /// Its name in the counterparty's events.
     #[must_use]
     pub fn at_counterparty(&self) -> String {
@@ -177,7 +194,7 @@ impl Peer {
     }
 
     /// Sends `count` numbered messages on one session and returns how many it has sent since its start.
-    pub fn send(&mut self, session: &str, count: u64) -> u64 {
+    pub fn send(&self, session: &str, count: u64) -> u64 {
         let mark = self.process.mark();
         self.process
             .say(&json!({"do": "send", "session": session, "count": count}));
@@ -206,13 +223,13 @@ impl Peer {
     }
 
     /// Logs one session out.
-    pub fn log_out(&mut self, session: &str) {
+    pub fn log_out(&self, session: &str) {
         self.process
             .say(&json!({"do": "logout", "session": session}));
     }
 
     /// The next sequence numbers of one session: (its own, the other side's).
-    pub fn numbers(&mut self, session: &str) -> (u64, u64) {
+    pub fn numbers(&self, session: &str) -> (u64, u64) {
         let mark = self.process.mark();
         self.process
             .say(&json!({"do": "numbers", "session": session}));
@@ -265,12 +282,6 @@ impl std::ops::Deref for Engine {
 
     fn deref(&self) -> &Peer {
         &self.peer
-    }
-}
-
-impl std::ops::DerefMut for Engine {
-    fn deref_mut(&mut self) -> &mut Peer {
-        &mut self.peer
     }
 }
 

@@ -154,7 +154,7 @@ pub fn wait_until_for<T>(bound: Duration, what: &str, mut look: impl FnMut() -> 
 pub struct Process {
     name: String,
     child: Child,
-    input: Option<ChildStdin>,
+    input: Mutex<Option<ChildStdin>>,
     output: Arc<Output>,
     ended: Option<ExitStatus>,
 }
@@ -194,7 +194,7 @@ impl Process {
             child.stderr.take().expect("standard error is a pipe"),
         );
         JOURNAL.with_borrow_mut(|outputs| outputs.push(Arc::downgrade(&output)));
-        let input = child.stdin.take();
+        let input = Mutex::new(child.stdin.take());
         Self {
             name: name.to_owned(),
             child,
@@ -223,15 +223,12 @@ impl Process {
     }
 
     /// Writes one line to its standard input.
-    pub fn say(&mut self, line: &Value) {
-        let input = self.input.as_mut().expect("standard input is still open");
-        writeln!(input, "{line}")
-            .unwrap_or_else(|error| panic!("{} does not listen: {error}", self.name));
-    }
-
-    /// Closes its standard input.
-    pub fn close_input(&mut self) {
-        self.input = None;
+    pub fn say(&self, line: &Value) {
+        let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
+        let input = input.as_mut().expect("standard input is open");
+        writeln!(input, "{line}").unwrap_or_else(|error| {
+            panic!("{} does not listen: {error}\n{}", self.name, journal())
+        });
     }
 
     /// All events so far.

@@ -80,6 +80,24 @@ impl RawClient {
         self.received.drain(..count).collect()
     }
 
+    /// Waits for the greeting of a light engine and returns its name.
+    pub fn take_greeting(&mut self) -> String {
+        let end = Instant::now() + EVENT_WAIT_MAX;
+        loop {
+            if let Some(length) = self.received.iter().position(|byte| *byte == b']') {
+                let greeting: Vec<u8> = self.received.drain(..=length).collect();
+                let greeting = String::from_utf8(greeting).expect("an engine's name is text");
+                return greeting.trim_matches(['[', ']']).to_owned();
+            }
+            assert!(
+                self.read_before(end),
+                "closed before any engine answered: {:?}\n{}",
+                String::from_utf8_lossy(&self.received),
+                journal()
+            );
+        }
+    }
+
     /// Waits until the other side closes and takes what was received before that.
     pub fn take_to_end(&mut self) -> Vec<u8> {
         let end = Instant::now() + EVENT_WAIT_MAX;

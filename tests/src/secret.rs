@@ -6,18 +6,16 @@ use std::path::Path;
 /// offsets at which it can begin inside longer data).
 #[must_use]
 pub fn disguises(secret: &str) -> Vec<(String, Vec<u8>)> {
-    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
-    let spaced: Vec<String> = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
-    let escaped: String = secret
-        .bytes()
-        .map(|byte| format!("\\x{byte:02x}"))
-        .collect();
+    let pairs: Vec<String> = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let hex = pairs.concat();
+    let spaced = pairs.join(" ");
+    let escaped = format!("\\x{}", pairs.join("\\x"));
     let decimal: Vec<String> = secret.bytes().map(|byte| byte.to_string()).collect();
     let mut disguises = vec![
         ("text".to_owned(), secret.to_owned()),
         ("hex".to_owned(), hex.clone()),
         ("upper-case hex".to_owned(), hex.to_uppercase()),
-        ("spaced hex".to_owned(), spaced.join(" ")),
+        ("spaced hex".to_owned(), spaced),
         ("escaped hex".to_owned(), escaped),
         ("a list of bytes".to_owned(), decimal.join(", ")),
         ("a short list of bytes".to_owned(), decimal.join(",")),

@@ -2,7 +2,7 @@
 //!
 //! QuickFIX reconnects and resends by itself, so equal counts of messages prove nothing. A session is
 //! unbroken when there was no onLogout on either side, the counterparty's connection has the same four
-//! addresses, the engine accepted no other connection, and every message sent was received once, in order.
+//! addresses, the engine accepted this session once, and every message sent was received once, in order.
 
 use std::collections::BTreeSet;
 
@@ -14,11 +14,10 @@ use crate::tap::Tap;
 /// A live session and all that can be said of it.
 pub struct LiveSession<'a> {
     session: Session,
-    counterparty: &'a mut Peer,
-    engine: &'a mut Peer,
+    counterparty: &'a Peer,
+    engine: &'a Peer,
     tap: &'a Tap,
     addresses: BTreeSet<FourTuple>,
-    accepted: usize,
     sent: (u64, u64),
 }
 
@@ -35,8 +34,8 @@ impl<'a> LiveSession<'a> {
     /// Waits until both sides are logged on and remembers the connection.
     pub fn begin(
         session: &Session,
-        counterparty: &'a mut Peer,
-        engine: &'a mut Peer,
+        counterparty: &'a Peer,
+        engine: &'a Peer,
         tap: &'a Tap,
     ) -> Self {
         counterparty.wait_logon(&session.at_counterparty());
@@ -49,7 +48,6 @@ impl<'a> LiveSession<'a> {
         );
         Self {
             session: session.clone(),
-            accepted: tap.accepted(),
             counterparty,
             engine,
             tap,
@@ -74,8 +72,8 @@ impl<'a> LiveSession<'a> {
     /// Waits until both sides have logged on a second time, to prove that the proof would notice.
     pub fn wait_reconnected(&self) {
         for (peer, session) in [
-            (&self.counterparty, self.session.at_counterparty()),
-            (&self.engine, self.session.at_engine()),
+            (self.counterparty, self.session.at_counterparty()),
+            (self.engine, self.session.at_engine()),
         ] {
             peer.process().wait_all("the second logon", |events| {
                 let logons = events
@@ -93,13 +91,13 @@ impl<'a> LiveSession<'a> {
         let sides = [
             (
                 "the counterparty",
-                &*self.counterparty,
+                self.counterparty,
                 self.session.at_counterparty(),
                 self.sent.1,
             ),
             (
                 "the engine",
-                &*self.engine,
+                self.engine,
                 self.session.at_engine(),
                 self.sent.0,
             ),
@@ -132,12 +130,19 @@ impl<'a> LiveSession<'a> {
                 self.addresses
             ));
         }
-        if self.tap.accepted() != self.accepted {
+        let passages = self.tap.passages();
+        let own: Vec<_> = passages
+            .iter()
+            .filter(|passage| self.session.is_begun_by(&passage.to_engine))
+            .collect();
+        if own.len() != 1 {
             breaks.push(format!(
-                "the engine had accepted {} connections and now {}",
-                self.accepted,
-                self.tap.accepted()
+                "the engine accepted this session {} times",
+                own.len()
             ));
+        }
+        if own.iter().any(|passage| passage.ended) {
+            breaks.push("a connection to the engine has ended".to_owned());
         }
         breaks
     }

@@ -1,0 +1,364 @@
+//! Does any change of the configuration, or the loss of the control plane, touch a live session?
+
+use fixgw_e2e::echo::EchoEngine;
+use fixgw_e2e::fix;
+use fixgw_e2e::fixture::{Directory, Route};
+use fixgw_e2e::gateway::{Gateway, Setup};
+use fixgw_e2e::peer::{Engine, Peer, Session};
+use fixgw_e2e::process::{kind, signal_pid, text};
+use fixgw_e2e::raw::RawClient;
+use fixgw_e2e::tap::Tap;
+use fixgw_e2e::unbroken::LiveSession;
+use rustix::process::Signal;
+
+use crate::routing::engine_of;
+
+/// Two engines, each behind a tap, and a gateway with one route `broker` to the first of them.
+struct Scene {
+    directory: Directory,
+    first: Engine,
+    first_tap: Tap,
+    second: Engine,
+    second_tap: Tap,
+    gateway: Gateway,
+}
+
+/// The session that is live while something changes.
+fn live_session() -> Session {
+    Session::new("FIX.4.4", "BROKER", "LIVE")
+}
+
+/// A session of the same counterparty that begins after the change.
+fn later_session() -> Session {
+    Session::new("FIX.4.4", "BROKER", "LATER")
+}
+
+fn broker_to(service: &str) -> Route {
+    Route::new("broker", service).value("SenderCompID49", "BROKER")
+}
+
+impl Scene {
+    fn set() -> Self {
+        let sessions = [live_session(), later_session()];
+        let (first, second) = (
+            Peer::engine("first", &sessions),
+            Peer::engine("second", &sessions),
+        );
+        let (first_tap, second_tap) = (Tap::before(first.address()), Tap::before(second.address()));
+        let directory = Directory::of(&[broker_to("first")]);
+        let gateway = Setup::over(&directory)
+            .endpoint("first", first_tap.address())
+            .endpoint("second", second_tap.address())
+            .start();
+        Self {
+            directory,
+            first,
+            first_tap,
+            second,
+            second_tap,
+            gateway,
+        }
+    }
+
+    fn counterparty(&self, session: Session) -> Peer {
+        Peer::counterparty("counterparty", self.gateway.address(), &[session])
+    }
+}
+
+#[test]
+fn an_edited_file_leads_the_next_logon_elsewhere_and_leaves_the_live_session_unbroken() {
+    let scene = Scene::set();
+    let counterparty = scene.counterparty(live_session());
+    let mut live = LiveSession::begin(
+        &live_session(),
+        &counterparty,
+        &scene.first,
+        &scene.first_tap,
+    );
+    live.exchange(5);
+    scene
+        .gateway
+        .apply(|| scene.directory.put(&broker_to("second")));
+    let later = Peer::counterparty("later", scene.gateway.address(), &[later_session()]);
+    scene.second.wait_logon(&later_session().at_engine());
+    later.wait_logon(&later_session().at_counterparty());
+    live.assert_unbroken();
+    assert_eq!(scene.second_tap.accepted(), 1);
+    live.log_out();
+}
+
+#[test]
+fn an_added_file_gives_a_new_counterparty_its_engine_and_leaves_the_live_session_unbroken() {
+    let scene = Scene::set();
+    let counterparty = scene.counterparty(live_session());
+    let mut live = LiveSession::begin(
+        &live_session(),
+        &counterparty,
+        &scene.first,
+        &scene.first_tap,
+    );
+    let light = EchoEngine::start("light");
+    scene.gateway.apply(|| {
+        scene.directory.put_service("light", &[light.address()]);
+        scene
+            .directory
+            .put(&Route::new("fund", "light").value("SenderCompID49", "FUND"));
+    });
+    assert_eq!(
+        engine_of(&scene.gateway, &fix::logon("FIX.4.4", "FUND", "VENUE", &[])),
+        "light"
+    );
+    live.assert_unbroken();
+}
+
+#[test]
+fn a_deleted_file_refuses_the_next_logon_and_leaves_the_live_session_unbroken() {
+    let scene = Scene::set();
+    let counterparty = scene.counterparty(live_session());
+    let mut live = LiveSession::begin(
+        &live_session(),
+        &counterparty,
+        &scene.first,
+        &scene.first_tap,
+    );
+    live.exchange(5);
+    scene.gateway.apply(|| scene.directory.remove("broker"));
+    let mut refused = RawClient::connect(scene.gateway.address());
+    refused.send(&fix::logon("FIX.4.4", "BROKER", "LATER", &[]));
+    let logout = fix::read(&refused.take_to_end());
+    assert_eq!(fix::value(&logout, 35), Some("5"));
+    live.assert_unbroken();
+    // And once more: the cluster, too, has had its time to go.
+    scene.gateway.apply(|| {
+        scene
+            .directory
+            .put(&Route::new("other", "second").value("SenderCompID49", "OTHER"));
+    });
+    live.assert_unbroken();
+}
+
+#[test]
+fn a_logon_that_began_before_an_edit_is_decided_by_the_table_at_its_end() {
+    let (first, second) = (EchoEngine::start("first"), EchoEngine::start("second"));
+    let directory = Directory::of(&[broker_to("first")]);
+    let gateway = Setup::over(&directory)
+        .endpoint("first", first.address())
+        .endpoint("second", second.address())
+        .start();
+    let logon = fix::logon("FIX.4.4", "BROKER", "VENUE", &[]);
+    let (begun, held_back) = logon.split_at(logon.len() - 1);
+    // One on each worker.
+    let mut clients = [
+        RawClient::connect(gateway.address()),
+        RawClient::connect(gateway.address()),
+    ];
+    for client in &mut clients {
+        client.send(begun);
+    }
+    gateway.apply(|| directory.put(&broker_to("second")));
+    for client in &mut clients {
+        client.send(held_back);
+        assert_eq!(client.take_greeting(), "second");
+        assert_eq!(client.take(logon.len()), logon);
+    }
+    assert_eq!(first.received(), Vec::<Vec<u8>>::new());
+}
+
+#[test]
+fn a_moved_endpoint_takes_the_next_logon_and_leaves_the_live_one_where_it_is() {
+    let (old, new) = (EchoEngine::start("old"), EchoEngine::start("new"));
+    let directory = Directory::of(&[broker_to("engine")]);
+    directory.put_service("engine", &[old.address()]);
+    let gateway = Setup::over(&directory).start();
+    let logon = fix::logon("FIX.4.4", "BROKER", "VENUE", &[]);
+    let mut live = RawClient::connect(gateway.address());
+    live.send(&logon);
+    assert_eq!(live.take_greeting(), "old");
+    directory.put_service("engine", &[new.address()]);
+    fixgw_e2e::process::wait_until("the new endpoint", || {
+        (engine_of(&gateway, &logon) == "new").then_some(())
+    });
+    live.send(b"still here");
+    assert_eq!(
+        live.take(logon.len() + 10),
+        [logon.as_slice(), b"still here"].concat()
+    );
+    assert_eq!(
+        old.received()[0],
+        [logon.as_slice(), b"still here"].concat()
+    );
+}
+
+#[test]
+fn the_control_plane_is_killed_and_restarted_under_a_live_session() {
+    let scene = Scene::set();
+    let light = EchoEngine::start("light");
+    scene.gateway.apply(|| {
+        scene.directory.put_service("light", &[light.address()]);
+        scene
+            .directory
+            .put(&Route::new("fund", "light").value("SenderCompID49", "FUND"));
+    });
+    let fund = fix::logon("FIX.4.4", "FUND", "VENUE", &[]);
+    let counterparty = scene.counterparty(live_session());
+    let mut live = LiveSession::begin(
+        &live_session(),
+        &counterparty,
+        &scene.first,
+        &scene.first_tap,
+    );
+    live.exchange(5);
+    // Held: it neither serves nor restarts while the next Logon is decided.
+    signal_pid(scene.gateway.child("control"), Signal::STOP);
+    assert_eq!(engine_of(&scene.gateway, &fund), "light");
+    live.exchange(1);
+    let mark = scene.gateway.mark();
+    scene.gateway.kill_child("control");
+    assert_eq!(engine_of(&scene.gateway, &fund), "light");
+    live.exchange(1);
+    scene
+        .gateway
+        .process()
+        .wait_after(mark, "the control plane's restart", |event| {
+            kind(event) == "child" && text(event, "name") == "control"
+        });
+    // It is there again when an edit takes effect on every worker.
+    scene
+        .gateway
+        .apply(|| scene.directory.put(&broker_to("second")));
+    let later = Peer::counterparty("later", scene.gateway.address(), &[later_session()]);
+    later.wait_logon(&later_session().at_counterparty());
+    assert_eq!(scene.second_tap.accepted(), 1);
+    live.assert_unbroken();
+}
+
+#[test]
+fn a_control_plane_that_restarts_over_an_unchanged_directory_changes_nothing() {
+    let scene = Scene::set();
+    let counterparty = scene.counterparty(live_session());
+    let mut live = LiveSession::begin(
+        &live_session(),
+        &counterparty,
+        &scene.first,
+        &scene.first_tap,
+    );
+    for _ in 0..3 {
+        let mark = scene.gateway.mark();
+        scene.gateway.kill_child("control");
+        scene.gateway.wait_applied(mark);
+        live.exchange(2);
+    }
+    live.assert_unbroken();
+}
+
+#[test]
+fn an_invalid_file_is_named_with_line_object_and_field_and_the_others_go_on() {
+    let (first, second) = (EchoEngine::start("first"), EchoEngine::start("second"));
+    let directory = Directory::of(&[
+        broker_to("first"),
+        Route::new("fund", "first").value("SenderCompID49", "FUND"),
+    ]);
+    let gateway = Setup::over(&directory)
+        .endpoint("first", first.address())
+        .endpoint("second", second.address())
+        .start();
+    let mark = gateway.mark();
+    let misspelt = broker_to("second")
+        .yaml()
+        .replace("matchFields", "matchFeilds");
+    let line = misspelt
+        .lines()
+        .position(|line| line.contains("matchFeilds"))
+        .unwrap()
+        + 1;
+    directory.write("broker", &misspelt);
+    let message = gateway.wait_object(mark, "the message about the file", |event| {
+        text(event, "file").ends_with("broker.yaml")
+    });
+    assert_eq!(message["line"].as_u64(), Some(line as u64), "{message}");
+    assert!(
+        text(&message, "object").contains("trading/broker"),
+        "{message}"
+    );
+    assert!(message.to_string().contains("matchFeilds"), "{message}");
+    // Another edit takes effect; the broken object counts as it was last accepted.
+    gateway.apply(|| directory.put(&Route::new("fund", "second").value("SenderCompID49", "FUND")));
+    assert_eq!(
+        engine_of(&gateway, &fix::logon("FIX.4.4", "FUND", "VENUE", &[])),
+        "second"
+    );
+    assert_eq!(
+        engine_of(&gateway, &fix::logon("FIX.4.4", "BROKER", "VENUE", &[])),
+        "first"
+    );
+    // Mended, it takes effect too.
+    gateway.apply(|| directory.put(&broker_to("second")));
+    assert_eq!(
+        engine_of(&gateway, &fix::logon("FIX.4.4", "BROKER", "VENUE", &[])),
+        "second"
+    );
+}
+
+#[test]
+fn a_session_without_a_target_and_a_file_that_is_no_yaml_stop_nobody() {
+    let light = EchoEngine::start("light");
+    let directory = Directory::of(&[Route::new("good", "light").value("SenderCompID49", "GOOD")]);
+    let targetless = Route::new("targetless", "light")
+        .value("SenderCompID49", "BAD")
+        .yaml();
+    directory.write("targetless", targetless.split("  target").next().unwrap());
+    directory.write("garbage", "apiVersion: [unclosed\n\tkind: {{{");
+    let gateway = Setup::over(&directory)
+        .endpoint("light", light.address())
+        .start();
+    let targetless = gateway.wait_object(0, "the message about `target`", |event| {
+        text(event, "file").ends_with("targetless.yaml")
+    });
+    assert!(targetless.to_string().contains("target"), "{targetless}");
+    assert!(
+        text(&targetless, "object").contains("trading/targetless"),
+        "{targetless}"
+    );
+    let garbage = gateway.wait_object(0, "the message about the garbage", |event| {
+        text(event, "file").ends_with("garbage.yaml")
+    });
+    assert!(
+        garbage["line"].as_u64().is_some_and(|line| line >= 1),
+        "{garbage}"
+    );
+    assert_eq!(
+        engine_of(&gateway, &fix::logon("FIX.4.4", "GOOD", "VENUE", &[])),
+        "light"
+    );
+}
+
+#[test]
+fn two_routes_that_contradict_each_other_leave_the_accepted_table_as_it_is() {
+    let (first, second) = (EchoEngine::start("first"), EchoEngine::start("second"));
+    let directory = Directory::of(&[broker_to("first")]);
+    let gateway = Setup::over(&directory)
+        .endpoint("first", first.address())
+        .endpoint("second", second.address())
+        .start();
+    let mark = gateway.mark();
+    directory.put(&Route::new("rival", "second").value("SenderCompID49", "BROKER"));
+    let conflict = gateway.wait_object(mark, "the conflict", |event| {
+        text(event, "severity") == "CRITICAL"
+    });
+    let told = conflict.to_string();
+    assert!(
+        told.contains("trading/rival") && told.contains("trading/broker"),
+        "{told}"
+    );
+    assert_eq!(
+        engine_of(&gateway, &fix::logon("FIX.4.4", "BROKER", "VENUE", &[])),
+        "first"
+    );
+    gateway.apply(|| {
+        directory.put(&Route::new("rival", "second").value("SenderCompID49", "RIVAL"));
+    });
+    assert_eq!(
+        engine_of(&gateway, &fix::logon("FIX.4.4", "RIVAL", "VENUE", &[])),
+        "second"
+    );
+}

@@ -1,0 +1,178 @@
+//! Does the gateway start, restart and stop as promised, and say in one sentence what keeps it from starting?
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use fixgw_e2e::echo::EchoEngine;
+use fixgw_e2e::fix;
+use fixgw_e2e::fixture::{Directory, Route};
+use fixgw_e2e::gateway::{Gateway, Setup};
+use fixgw_e2e::process::{Stream, is_alive, signal_pid, text, wait_until};
+use fixgw_e2e::raw::RawClient;
+use rustix::process::Signal;
+
+use crate::routing::engine_of;
+
+fn broker() -> Directory {
+    Directory::of(&[Route::new("broker", "light").value("SenderCompID49", "BROKER")])
+}
+
+/// It ends by itself, with a failure and one sentence that names `culprit`; returns the sentence.
+fn refuses_to_start(mut gateway: Gateway, culprit: &str) -> String {
+    let status = gateway.process_mut().wait_exit();
+    assert!(!status.success(), "it ended with {status}");
+    let said = gateway.process().output().text(Stream::Err);
+    let lines: Vec<&str> = said
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    assert_eq!(lines.len(), 1, "one sentence: {said}");
+    assert!(lines[0].contains(culprit), "it names `{culprit}`: {said}");
+    for pid in gateway.children() {
+        wait_until("the end of a child", || (!is_alive(pid)).then_some(()));
+    }
+    lines[0].to_owned()
+}
+
+#[test]
+fn a_missing_envoy_is_one_sentence() {
+    let directory = broker();
+    refuses_to_start(
+        Setup::over(&directory)
+            .envoy(Path::new("/nowhere/envoy"))
+            .spawn(),
+        "/nowhere/envoy",
+    );
+}
+
+#[test]
+fn a_taken_port_is_one_sentence() {
+    let directory = broker();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    refuses_to_start(
+        Setup::over(&directory).listener("second", address).spawn(),
+        &address.to_string(),
+    );
+}
+
+#[test]
+fn a_missing_directory_is_one_sentence() {
+    refuses_to_start(
+        Setup::over_path(Path::new("/nowhere/rules")).spawn(),
+        "/nowhere/rules",
+    );
+}
+
+#[test]
+fn a_state_directory_that_cannot_be_written_is_one_sentence() {
+    let directory = broker();
+    // A file where the directory should be stops root as well, whom permissions do not.
+    let file = directory.path().join("state");
+    std::fs::write(&file, "").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o400)).unwrap();
+    refuses_to_start(
+        Setup::over(&directory).state(&file).spawn(),
+        &file.display().to_string(),
+    );
+}
+
+#[test]
+fn it_stops_at_interrupt_with_no_process_left_behind() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let directory = broker();
+        let mut gateway = Setup::over(&directory).start();
+        let children = gateway.children();
+        assert!(
+            children.len() >= 3,
+            "envoy, control plane, reject engine: {children:?}"
+        );
+        let session = RawClient::connect(gateway.address());
+        gateway.process().signal(signal);
+        let status = gateway.process_mut().wait_exit();
+        assert!(status.success(), "{signal:?}: {status}");
+        for pid in children {
+            wait_until("the end of a child", || (!is_alive(pid)).then_some(()));
+        }
+        drop(session);
+    }
+}
+
+#[test]
+fn its_children_do_not_outlive_a_killed_supervisor() {
+    let directory = broker();
+    let mut gateway = Setup::over(&directory).start();
+    let children = gateway.children();
+    signal_pid(gateway.process().pid(), Signal::KILL);
+    let _ = gateway.process_mut().wait_exit();
+    for pid in children {
+        wait_until("the end of a child", || (!is_alive(pid)).then_some(()));
+    }
+}
+
+#[test]
+fn every_listener_says_its_address_and_stands_in_its_decisions() {
+    let light = EchoEngine::start("light");
+    let directory = broker();
+    let gateway = Setup::over(&directory)
+        .endpoint("light", light.address())
+        .listener("second", "127.0.0.1:0".parse().unwrap())
+        .start();
+    for listener in ["main", "second"] {
+        let mut client = RawClient::connect(gateway.address_of(listener));
+        client.send(&fix::logon("FIX.4.4", "BROKER", "VENUE", &[]));
+        assert_eq!(client.take_greeting(), "light");
+        assert_eq!(
+            text(&gateway.decision_about(client.address()), "listener"),
+            listener
+        );
+    }
+}
+
+#[test]
+fn started_again_over_a_broken_directory_it_serves_the_last_accepted_table_and_says_so() {
+    let light = EchoEngine::start("light");
+    let directory = broker();
+    let state = Directory::new();
+    let setup = || {
+        Setup::over(&directory)
+            .endpoint("light", light.address())
+            .state(state.path())
+    };
+    let logon = fix::logon("FIX.4.4", "BROKER", "VENUE", &[]);
+    let mut before = setup().start();
+    assert_eq!(engine_of(&before, &logon), "light");
+    before.stop();
+    drop(before);
+    directory.write("broker", "this: [is no FIXSession\n");
+    let mut after = setup().start();
+    assert_eq!(engine_of(&after, &logon), "light");
+    after.wait_object(0, "what is wrong with the file", |event| {
+        text(event, "file").ends_with("broker.yaml")
+    });
+    let said = String::from_utf8_lossy(&after.process().output().bytes()).to_lowercase();
+    assert!(said.contains("last accepted"), "{said}");
+    after.stop();
+}
+
+#[test]
+fn a_rival_that_came_while_it_was_down_leaves_the_last_accepted_table_in_force() {
+    let (light, other) = (EchoEngine::start("light"), EchoEngine::start("other"));
+    let directory = broker();
+    let state = Directory::new();
+    let setup = || {
+        Setup::over(&directory)
+            .endpoint("light", light.address())
+            .endpoint("other", other.address())
+            .state(state.path())
+    };
+    let mut before = setup().start();
+    before.stop();
+    directory.put(&Route::new("rival", "other").value("SenderCompID49", "BROKER"));
+    let after = setup().start();
+    assert_eq!(
+        engine_of(&after, &fix::logon("FIX.4.4", "BROKER", "VENUE", &[])),
+        "light"
+    );
+}
