@@ -1,10 +1,13 @@
 //! Can the harness be believed? Peers and proofs without a gateway between.
 
+use std::net::SocketAddr;
+
 use fixgw_e2e::peer::{Counterparty, Peer, Session};
-use fixgw_e2e::process::{is_alive, wait_until};
+use fixgw_e2e::process::{Process, is_alive, wait_until};
+use fixgw_e2e::socket::unused_port;
 use fixgw_e2e::tap::Tap;
 use fixgw_e2e::unbroken::LiveSession;
-use fixgw_e2e::{fix, secret};
+use fixgw_e2e::{fix, secret, tool};
 
 #[test]
 fn peers_of_every_version_exchange_messages_and_log_out() {
@@ -50,6 +53,43 @@ fn a_session_that_nothing_cuts_is_unbroken() {
         &tap.passages()[0].to_engine,
         b"\x0135=A\x01"
     ));
+}
+
+#[test]
+fn a_session_through_a_plain_envoy_is_unbroken() {
+    let session = Session::new("FIX.4.4", "BROKER", "ENGINE");
+    let engine = Peer::engine("engine", std::slice::from_ref(&session));
+    let tap = Tap::before(engine.address());
+    let address = unused_port();
+    let bootstrap = format!(
+        "static_resources: {{listeners: [{{name: main, {}, filter_chains: [{{filters: [{{name: tcp, typed_config: \
+         {{'@type': type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: plain, \
+         cluster: engine}}}}]}}]}}], clusters: [{{name: engine, connect_timeout: 1s, load_assignment: \
+         {{cluster_name: engine, endpoints: [{{lb_endpoints: [{{endpoint: {{{}}}}}]}}]}}}}]}}",
+        envoy_address(address),
+        envoy_address(tap.address()),
+    );
+    let _envoy = Process::start("envoy", tool::envoy(), |command| {
+        command.args([
+            "--concurrency",
+            "2",
+            "--use-dynamic-base-id",
+            "--config-yaml",
+            &bootstrap,
+        ]);
+    });
+    let counterparty = Peer::counterparty("counterparty", address, std::slice::from_ref(&session));
+    let mut live = LiveSession::begin(&session, &counterparty, &engine, &tap);
+    live.exchange(5);
+    live.assert_unbroken();
+}
+
+fn envoy_address(address: SocketAddr) -> String {
+    format!(
+        "address: {{socket_address: {{address: {}, port_value: {}}}}}",
+        address.ip(),
+        address.port()
+    )
 }
 
 #[test]

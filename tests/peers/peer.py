@@ -18,6 +18,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import threading
 
 import quickfix as fix
@@ -27,7 +28,7 @@ PR_SET_PDEATHSIG = 1
 # Header fields that a Logon may be given; every other tag goes into the body.
 HEADER_TAGS = {50, 57, 90, 91, 115, 116, 128, 129, 142, 143, 144, 145}
 
-SECOND_IN_WORDS = {"0": "heartbeat", "1": "test_request", "2": "resend_request", "3": "reject",
+TYPE_IN_WORDS = {"0": "heartbeat", "1": "test_request", "2": "resend_request", "3": "reject",
                    "4": "sequence_reset", "5": "logout", "A": "logon"}
 
 
@@ -94,7 +95,7 @@ class Application(fix.Application):
     def _admin(self, direction, message, session_id, kind):
         if kind == "0":
             return
-        emit("admin", direction=direction, session=name(session_id), type=SECOND_IN_WORDS.get(kind, kind),
+        emit("admin", direction=direction, session=name(session_id), type=TYPE_IN_WORDS.get(kind, kind),
              seq=field(message.getHeader(), 34), text=field(message, 58))
 
     def toApp(self, message, session_id):
@@ -149,13 +150,10 @@ def session_name(session):
 
 def load_settings(lines):
     # QuickFIX reads settings from a file only.
-    path = f"/tmp/fixgw-peer-{os.getpid()}.cfg"
-    with open(path, "w", encoding="ascii") as out:
+    with tempfile.NamedTemporaryFile("w", encoding="ascii", suffix=".cfg") as out:
         out.write("\n".join(lines) + "\n")
-    try:
-        return fix.SessionSettings(path)
-    finally:
-        os.unlink(path)
+        out.flush()
+        return fix.SessionSettings(out.name)
 
 
 def store_factory(directory, settings):

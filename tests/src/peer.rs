@@ -65,6 +65,18 @@ impl Session {
         .all(|(tag, value)| first.contains(&format!("{tag}={value}\x01").as_bytes()))
     }
 
+    /// The counterparty's CompID.
+    #[must_use]
+    pub fn sender(&self) -> &str {
+        &self.counterparty
+    }
+
+    /// The BeginString.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.begin
+    }
+
     /// Its name in the counterparty's events.
     #[must_use]
     pub fn at_counterparty(&self) -> String {
@@ -155,6 +167,15 @@ impl Peer {
     #[must_use]
     pub fn process(&self) -> &Process {
         &self.process
+    }
+
+    /// Whether the session has had its onLogon.
+    #[must_use]
+    pub fn has_logon(&self, session: &str) -> bool {
+        let events = self.process.events();
+        events
+            .iter()
+            .any(|event| kind(event) == "logon" && text(event, "session") == session)
     }
 
     /// Waits for the session's onLogon.

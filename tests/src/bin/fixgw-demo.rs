@@ -1,0 +1,257 @@
+//! What does the gateway do? Told in two dozen lines by real engines and counterparties, and proven on the way.
+//!
+//! Prints nothing that it has not seen: each line stands for an event of a QuickFIX peer or of the gateway.
+//! Ends by itself; whatever goes wrong is its last line, and its exit code is not 0 then.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "it is written with the tests' harness and fails as a test does"
+)]
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use fixgw_e2e::fixture::Directory;
+use fixgw_e2e::gateway::{Gateway, Setup};
+use fixgw_e2e::peer::{Counterparty, Engine, Peer, Session};
+use fixgw_e2e::process::text;
+use fixgw_e2e::socket::established;
+use fixgw_e2e::tap::Tap;
+use fixgw_e2e::tool;
+use fixgw_e2e::unbroken::LiveSession;
+use serde_json::Value;
+
+/// Messages each way before the edit, and again after it.
+const MESSAGES: u64 = 10;
+
+fn main() -> ExitCode {
+    let begin = Instant::now();
+    // The harness fails by panicking; what a person should read of it is the message.
+    std::panic::set_hook(Box::new(|_| ()));
+    match std::panic::catch_unwind(tell) {
+        Ok(()) => {
+            println!(
+                "\nThe demo ran for {} s; everything it started has ended.",
+                begin.elapsed().as_secs()
+            );
+            ExitCode::SUCCESS
+        }
+        Err(reason) => {
+            let reason = reason.downcast_ref::<String>().map_or_else(
+                || {
+                    reason
+                        .downcast_ref::<&str>()
+                        .copied()
+                        .unwrap_or("a fault without a message")
+                },
+                String::as_str,
+            );
+            eprintln!("\ndemo failed: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One of the two engines: the acceptor, and the relay in front of it that counts what it accepts.
+struct Desk {
+    name: &'static str,
+    engine: Engine,
+    tap: Tap,
+}
+
+impl Desk {
+    fn open(name: &'static str, sessions: &[Session]) -> Self {
+        let engine = Peer::engine(name, sessions);
+        let tap = Tap::before(engine.address());
+        println!(
+            "  engine   {name:<9} QuickFIX acceptor at {}",
+            tap.address()
+        );
+        Self { name, engine, tap }
+    }
+}
+
+fn tell() {
+    println!("\nTwo engines, six counterparties, one gateway between. All of them are real.\n");
+    let everyone = sessions();
+    let desks = [
+        Desk::open("EQUITIES", &everyone),
+        Desk::open("FX", &everyone),
+    ];
+    let [equities, fx] = &desks;
+    let rules = rules();
+    let mut gateway = Setup::over(&rules)
+        .endpoint("equities-engine", equities.tap.address())
+        .endpoint("fx-engine", fx.tap.address())
+        .start();
+    println!(
+        "  gateway            fixgw at {}, Envoy with 2 workers, 4 rules",
+        gateway.address()
+    );
+
+    println!(
+        "\nWho connected                 Which fields decided, by which rule, and which engine answered"
+    );
+    let counterparties: Vec<Peer> = everyone[..4]
+        .iter()
+        .map(|session| connect(&gateway, session))
+        .collect();
+    let mut live = Vec::new();
+    for (session, counterparty) in everyone.iter().zip(&counterparties) {
+        let desk = answering(&desks, session, counterparty);
+        show(session, &gateway, counterparty, desk);
+        live.push((
+            session,
+            desk,
+            LiveSession::begin(session, counterparty, &desk.engine, &desk.tap),
+        ));
+    }
+    for (_, _, session) in &mut live {
+        session.exchange(MESSAGES);
+    }
+
+    println!("\nThe file everyone-else.yaml is deleted; with it the default route is gone");
+    gateway.apply(|| rules.remove("everyone-else"));
+    let stranger = &everyone[4];
+    let refused = Counterparty::new(
+        "stranger",
+        gateway.address(),
+        std::slice::from_ref(stranger),
+    )
+    .once()
+    .start();
+    let said = refused.wait_logout_text(&stranger.at_counterparty());
+    println!(
+        "  {:<27} no rule: the reject engine sent a Logout, \"{said}\"",
+        who(stranger)
+    );
+
+    println!("\nThe file broker-a.yaml is edited: its target is now fx-engine");
+    let rule = std::fs::read_to_string(rules.file("broker-a")).expect("the rule can be read");
+    let saved = Instant::now();
+    gateway.apply(|| rules.write("broker-a", &rule.replace("equities-engine", "fx-engine")));
+    println!(
+        "  every worker uses it {} ms after the file was saved",
+        saved.elapsed().as_millis()
+    );
+    let next = &everyone[5];
+    let newcomer = connect(&gateway, next);
+    show(
+        next,
+        &gateway,
+        &newcomer,
+        answering(&desks, next, &newcomer),
+    );
+
+    println!(
+        "\nThe sessions that were live all the while, messages to the engine and back (sent = received)"
+    );
+    for (session, desk, live) in &mut live {
+        live.exchange(MESSAGES - 1);
+        let count = live.assert_unbroken();
+        println!(
+            "  {:<27} {:<9} {} and {}: unbroken, the same connection, no logout, nothing twice",
+            who(session),
+            desk.name,
+            count.to_engine,
+            count.to_counterparty
+        );
+    }
+    for (_, _, session) in live {
+        session.log_out();
+    }
+    gateway.stop();
+}
+
+/// The sessions in the order in which they appear.
+fn sessions() -> [Session; 6] {
+    [
+        Session::new("FIX.4.2", "BROKER_A", "VENUE"),
+        Session::new("FIX.4.4", "BROKER_A", "VENUE")
+            .with(50, "FX-DESK")
+            .with(20001, "VWAP"),
+        Session::new("FIXT.1.1", "HEDGE_ONE", "VENUE"),
+        Session::new("FIX.4.0", "SOMEBODY", "VENUE"),
+        Session::new("FIX.4.4", "STRANGER", "VENUE"),
+        Session::new("FIX.4.3", "BROKER_A", "VENUE"),
+    ]
+}
+
+/// A copy of examples/quickstart to edit, without the fixed addresses of its engines.
+fn rules() -> Directory {
+    let copy = Directory::new();
+    let quickstart = tool::repository().join("examples/quickstart");
+    for name in [
+        "broker-a",
+        "broker-a-fx-vwap",
+        "hedge-funds",
+        "everyone-else",
+        "services",
+    ] {
+        let file = quickstart.join(format!("{name}.yaml"));
+        copy.write(
+            name,
+            &std::fs::read_to_string(&file).expect("the example is there"),
+        );
+    }
+    copy
+}
+
+fn connect(gateway: &Gateway, session: &Session) -> Peer {
+    Peer::counterparty(
+        &who(session),
+        gateway.address(),
+        std::slice::from_ref(session),
+    )
+}
+
+fn who(session: &Session) -> String {
+    format!("{} ({})", session.sender(), session.version())
+}
+
+/// The engine whose own onLogon says that it answered.
+fn answering<'d>(desks: &'d [Desk; 2], session: &Session, counterparty: &Peer) -> &'d Desk {
+    counterparty.wait_logon(&session.at_counterparty());
+    let mut answered = desks
+        .iter()
+        .filter(|desk| desk.engine.has_logon(&session.at_engine()));
+    let desk = answered.next().expect("one of the engines answered");
+    assert!(
+        answered.next().is_none(),
+        "two engines answered {}",
+        who(session)
+    );
+    desk
+}
+
+/// The decision about this session's Logon, as the gateway recorded it.
+fn show(session: &Session, gateway: &Gateway, counterparty: &Peer, desk: &Desk) {
+    let connections = established(counterparty.process().pid());
+    let (source, _) = connections
+        .first()
+        .expect("a session that is logged on has a connection");
+    let record = gateway.decision_about(*source);
+    let fields = record["fields"].as_object().map(|fields| {
+        let shown = fields
+            .iter()
+            .map(|(name, value)| format!("{name}={}", plain(value)));
+        shown.collect::<Vec<_>>().join(" ")
+    });
+    let fields = fields
+        .filter(|fields| !fields.is_empty())
+        .unwrap_or_else(|| "no other rule".to_owned());
+    println!(
+        "  {:<27} {fields} ({}) → {}",
+        who(session),
+        text(&record, "route"),
+        desk.name
+    );
+}
+
+fn plain(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
+}
