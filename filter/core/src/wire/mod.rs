@@ -369,6 +369,9 @@ pub enum Reading<'a> {
 /// Reads the first message of a connection.
 #[must_use]
 pub fn read<'a>(bytes: &'a [u8], limits: &ReadLimits) -> Reading<'a> {
+    // What lies beyond the bound is not looked at: else a long read could meet the bound on fields where short ones
+    // meet the bound on bytes first.
+    let bytes = bytes.get(..limits.bytes_max).unwrap_or(bytes);
     match begin(bytes) {
         Begin::Fix => {}
         Begin::TooShort => return Reading::Incomplete,
@@ -392,9 +395,6 @@ pub fn read<'a>(bytes: &'a [u8], limits: &ReadLimits) -> Reading<'a> {
         } else {
             Reading::Incomplete
         };
-    }
-    if consumed > limits.bytes_max {
-        return Reading::NotLogon(NotLogon::TooLarge);
     }
     if !notes.is_logon {
         return Reading::NotLogon(NotLogon::MsgType);
