@@ -35,7 +35,7 @@ enum Part {
     Shapes,
     /// slot, kind
     Terms,
-    /// 0, or a route's index + 1
+    /// 0, or a route's index + 1; the upper half of its key's hash, so that a miss need not look at conditions
     Buckets,
     /// namespace (2), name (2), target, class, weight, first condition, conditions
     Routes,
@@ -51,7 +51,7 @@ const PARTS: [(Part, usize); 8] = [
     (Part::Tags, 4),
     (Part::Shapes, 6),
     (Part::Terms, 2),
-    (Part::Buckets, 1),
+    (Part::Buckets, 2),
     (Part::Routes, 9),
     (Part::Conditions, 7),
     (Part::Targets, 2),
@@ -353,13 +353,12 @@ impl Table {
         let first_bucket = self.word(Part::Shapes, shape, 4)? as usize;
         let buckets = 1_usize.checked_shl(self.word(Part::Shapes, shape, 5)?)?;
         let mut at = bucket(hash, buckets);
-        // Bounded by the buckets of the shape; half of them are free, so it ends long before.
+        // Bounded by the buckets of the shape; most of them are free, so it ends long before.
         for _ in 0..buckets {
-            let route = self
-                .word(Part::Buckets, first_bucket.checked_add(at)?, 0)?
-                .checked_sub(1)?;
-            let route = RouteRef(route);
-            if self.holds(route, slots) {
+            let place = first_bucket.checked_add(at)?;
+            let route = RouteRef(self.word(Part::Buckets, place, 0)?.checked_sub(1)?);
+            if self.word(Part::Buckets, place, 1)? == fingerprint(hash) && self.holds(route, slots)
+            {
                 return Some((self.route_rank(route)?, route));
             }
             at = (at + 1) & (buckets - 1);
@@ -447,6 +446,10 @@ fn mix(hash: u64, bytes: &[u8]) -> u64 {
 fn bucket(hash: u64, buckets: usize) -> usize {
     // The low bits are as good as any of this hash.
     usize::try_from(hash & 0xFFFF_FFFF).unwrap_or(0) & (buckets - 1)
+}
+
+fn fingerprint(hash: u64) -> u32 {
+    u32::try_from(hash >> 32).unwrap_or(0)
 }
 
 /// The part of a value that a term makes a key of; `None` when the value is too short for its prefix.
@@ -671,29 +674,30 @@ impl Builder {
         shapes.sort_by(|a, b| best(&b.1).cmp(&best(&a.1)).then_with(|| a.0.cmp(&b.0)));
         for ((class, terms), routes) in shapes {
             let weight = best(&routes).map_or(0, |rank| rank.weight);
-            // At most half full: a miss ends after a probe or two.
-            let buckets = (routes.len() * 2).next_power_of_two();
+            // At most a quarter full: most misses end at the first bucket.
+            let buckets = (routes.len() * 4).next_power_of_two();
             self.shapes.extend([
                 class_word(class),
                 weight.cast_unsigned(),
                 word(self.terms.len() / 2),
                 word(terms.len()),
-                word(self.buckets.len()),
+                word(self.buckets.len() / 2),
                 buckets.trailing_zeros(),
             ]);
             self.terms
                 .extend(terms.iter().flat_map(|&(slot, kind)| [slot, kind]));
-            let mut places = vec![0_u32; buckets];
+            let mut places = vec![(0_u32, 0_u32); buckets];
             for (_, route, hash) in routes {
                 let mut at = bucket(hash, buckets);
-                while places.get(at).is_some_and(|&place| place != 0) {
+                while places.get(at).is_some_and(|place| place.0 != 0) {
                     at = (at + 1) & (buckets - 1);
                 }
                 if let Some(place) = places.get_mut(at) {
-                    *place = route + 1;
+                    *place = (route + 1, fingerprint(hash));
                 }
             }
-            self.buckets.extend(places);
+            self.buckets
+                .extend(places.into_iter().flat_map(|(route, print)| [route, print]));
         }
     }
 
