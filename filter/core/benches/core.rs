@@ -201,7 +201,7 @@ fn lookups() {
             Table::compile(&rules, 1).unwrap()
         });
         let hits: Vec<Vec<u8>> = (0..10).map(|n| question(&sender(kind, n))).collect();
-        let misses: Vec<Vec<u8>> = (0..1_000)
+        let misses: Vec<Vec<u8>> = (0..100)
             .map(|n| question(&format!("NOBODY_{n}")))
             .collect();
         let hit = in_turn(&tables, &hits, 10);
