@@ -157,6 +157,16 @@ impl Connection {
         ))
     }
 
+    /// The counterparty is gone without a FIN. A record if it said something that was no whole Logon.
+    pub fn gone(&mut self, view: View<'_>) -> Option<Box<DecisionRecord>> {
+        let State::Waiting(bytes) = self.state else {
+            return None;
+        };
+        self.state = State::Decided;
+        let reason = Reason::IncompleteLogon;
+        (bytes > 0).then(|| record(view, Decision::Closed, reason, None, bytes))
+    }
+
     /// A fault in the filter on this connection: it alone is closed.
     pub fn failed(&mut self, view: View<'_>) -> Step {
         self.close(record(
@@ -447,6 +457,19 @@ mod tests {
             Step::Wait
         );
         assert_eq!(connection.tick(u64::MAX, gateway.view()), Step::Wait);
+    }
+
+    #[test]
+    fn who_goes_away_silently_leaves_no_record() {
+        let gateway = Gateway::new();
+        let mut silent = Connection::accepted(0, &gateway.settings);
+        assert_eq!(silent.gone(gateway.view()), None);
+        let mut half = Connection::accepted(0, &gateway.settings);
+        half.received(gateway.view(), b"8=FIX", false);
+        let record = half.gone(gateway.view()).unwrap();
+        assert_eq!(record.reason, Reason::IncompleteLogon);
+        assert_eq!(record.received_bytes, 5);
+        assert_eq!(half.gone(gateway.view()), None);
     }
 
     #[test]

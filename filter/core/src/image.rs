@@ -100,6 +100,14 @@ pub(crate) fn open(
     Ok(revision)
 }
 
+/// The revision that an image states. Nothing else of it is checked.
+pub(crate) fn stated_revision(image: &[u8], magic: [u8; 8]) -> Option<u64> {
+    if image.get(..8) != Some(&magic) {
+        return None;
+    }
+    u64_at(image, 16)
+}
+
 fn checksum(format: u32, revision: u64, body: &[u8]) -> u64 {
     xxhash_rust::xxh3::xxh3_64_with_seed(body, revision ^ (u64::from(format) << 56))
 }

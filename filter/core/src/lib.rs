@@ -14,6 +14,8 @@ pub mod connection;
 pub mod decision;
 pub mod limits;
 pub mod names;
+pub mod otlp;
+pub mod outbox;
 pub mod readiness;
 pub mod redact;
 pub mod report;

@@ -59,6 +59,12 @@ impl Readiness {
         Ok(Self { version, not_ready })
     }
 
+    /// The version that an image states. Nothing else of it is checked.
+    #[must_use]
+    pub fn stated_version(image: &[u8]) -> Option<u64> {
+        image::stated_revision(image, MAGIC)
+    }
+
     /// The version that the control plane gave it.
     #[must_use]
     pub const fn version(&self) -> u64 {

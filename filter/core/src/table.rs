@@ -183,6 +183,12 @@ impl Table {
         })
     }
 
+    /// The revision that an image states. Nothing else of it is checked.
+    #[must_use]
+    pub fn stated_revision(image: &[u8]) -> Option<u64> {
+        image::stated_revision(image, MAGIC)
+    }
+
     /// The same routes under another revision.
     #[must_use]
     pub fn with_revision(&self, revision: u64) -> Self {
