@@ -27,7 +27,9 @@ def main():
     settings = peer.load_settings(lines)
     store = peer.store_factory(config.get("store"), settings)
     application = peer.Application({peer.session_name(s): s.get("logon", {}) for s in config["sessions"]})
-    initiator = fix.SocketInitiator(application, store, settings)
+    # Not SocketInitiator: in QuickFIX 1.16 it never connects again after a disconnect of its own, as after a Logout
+    # (quickfix/quickfix#739), and would go on "sending" Logons without a socket.
+    initiator = fix.ThreadedSocketInitiator(application, store, settings)
     initiator.start()
     session_ids = {peer.session_name(s): fix.SessionID(s["begin"], s["sender"], s["target"])
                    for s in config["sessions"]}
