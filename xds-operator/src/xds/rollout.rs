@@ -266,9 +266,9 @@ impl Rollout {
         if behind.is_none() {
             self.offer_readiness(seen);
             self.offer_table();
+            let filters = self.filters();
+            self.send(Kind::Filter, &filters, step);
         }
-        let filters = self.filters();
-        self.send(Kind::Filter, &filters, step);
     }
 
     fn send(&mut self, kind: Kind, view: &View, step: &mut Step) {
@@ -348,6 +348,9 @@ impl Rollout {
         for (name, target) in &self.goal.targets {
             if target.has_endpoints() || self.may_empty(name, target, seen) {
                 self.offered.insert(name.clone(), target.endpoints.clone());
+            } else if self.offered.get(name) == Some(&target.no_endpoints) {
+                // Decided before it was known that the proxy holds some.
+                self.offered.remove(name);
             }
         }
         // What is held from before and of which nothing is known stays as it is, until its cluster goes.
@@ -408,8 +411,12 @@ impl Rollout {
         }
     }
 
-    /// Makes a new readiness if what it says has changed.
+    /// Makes a new readiness if what it says has changed, or if somebody made a newer one: workers keep the newest.
+    /// Not before the proxy asked for it, for then it says what it holds.
     fn offer_readiness(&mut self, seen: &Seen) {
+        if !self.session.subscribes(Kind::Filter, RESOURCE_READINESS) {
+            return;
+        }
         let mut not_ready = BTreeSet::new();
         let was = |name: &str| {
             self.readiness
@@ -433,16 +440,32 @@ impl Rollout {
             }
         }
         not_ready.extend(self.retired.keys().filter(|name| was(name)).cloned());
-        let same = self
+        let newest = self.newest_readiness(seen);
+        if self
             .readiness
             .as_ref()
-            .is_some_and(|offer| offer.not_ready.keys().eq(not_ready.iter()));
-        if !same {
-            self.readiness = Some(
-                self.held_readiness(&not_ready)
-                    .unwrap_or_else(|| self.new_readiness(&not_ready, seen)),
-            );
+            .is_some_and(|offer| offer.version < newest)
+        {
+            self.readiness = None;
         }
+        let said = self.readiness.as_ref().map(|offer| offer.not_ready.keys());
+        if !said.is_some_and(|said| said.eq(not_ready.iter())) {
+            let version = seen.now.unix_ms.max(newest.saturating_add(1));
+            let held = self
+                .held_readiness(&not_ready)
+                .filter(|held| held.version == newest);
+            self.readiness = Some(held.unwrap_or_else(|| self.offer(version, &not_ready)));
+        }
+    }
+
+    fn newest_readiness(&self, seen: &Seen) -> u64 {
+        let offered = self.readiness.as_ref().map(|offer| offer.version);
+        let held = self
+            .session
+            .accepted(Kind::Filter, RESOURCE_READINESS)
+            .and_then(number_of);
+        let used = seen.live().map(|vm| vm.readiness_version);
+        used.chain(offered).chain(held).max().unwrap_or_default()
     }
 
     /// The readiness that the proxy holds, if it says just this: after a reconnect it is not sent again.
@@ -450,17 +473,6 @@ impl Rollout {
         let held = self.session.accepted(Kind::Filter, RESOURCE_READINESS)?;
         let offer = self.offer(number_of(held)?, not_ready);
         (offer.resource.version == held).then_some(offer)
-    }
-
-    fn new_readiness(&self, not_ready: &BTreeSet<String>, seen: &Seen) -> Offer {
-        let offered = self.readiness.as_ref().map(|offer| offer.version);
-        let held = self
-            .session
-            .accepted(Kind::Filter, RESOURCE_READINESS)
-            .and_then(number_of);
-        let used = seen.live().map(|vm| vm.readiness_version);
-        let newest = used.chain(offered).chain(held).max().unwrap_or_default();
-        self.offer(seen.now.unix_ms.max(newest.saturating_add(1)), not_ready)
     }
 
     fn offer(&self, version: u64, not_ready: &BTreeSet<String>) -> Offer {
@@ -484,10 +496,10 @@ impl Rollout {
 
     /// Lets the goal's table go out if all that it needs is there.
     fn offer_table(&mut self) {
-        let readiness_is_settled = self.readiness.as_ref().is_some_and(|offer| {
-            self.is_settled(Kind::Filter, &offer.resource)
-                || !self.session.subscribes(Kind::Filter, RESOURCE_READINESS)
-        });
+        let readiness_is_settled = self.readiness.as_ref().map_or(
+            !self.session.subscribes(Kind::Filter, RESOURCE_READINESS),
+            |offer| self.is_settled(Kind::Filter, &offer.resource),
+        );
         if readiness_is_settled
             && self
                 .goal

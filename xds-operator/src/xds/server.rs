@@ -165,7 +165,7 @@ impl fmt::Display for Happened {
                 )?;
                 f.write_str(match (must_restart, in_parts) {
                     (true, _) => "it goes on with the table that it has; this proxy must be restarted to take another",
-                    (false, true) => "it goes on with what it had; each is sent once more by itself",
+                    (false, true) => "it goes on with what it had; they are sent again in smaller parts",
                     (false, false) => "it goes on with what it had; not sent again until it changes",
                 })
             }
