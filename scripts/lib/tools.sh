@@ -19,6 +19,10 @@ FILTER_PACKAGES=(rustc-web cargo-web rust-web-src rust-web-clippy lld-19)
 HOST_PACKAGES=(rustc-web cargo-web rust-web-clippy rustfmt-web)
 RUST_MINIMUM=1.95
 
+# What cargo builds for the host: all but the filter. Always these, because another choice of crates is another choice of their
+# dependencies' features, and builds half of them again.
+HOST_CRATES=(--locked --workspace --exclude fixgw-filter)
+
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 say() { printf '%s\n' "$*" >&2; }
 
