@@ -1,1 +1,24 @@
-//! stub
+//! The proxy-wasm network filter of FIX gateway: a thin shell round `fixgw-core`.
+//!
+//! Envoy calls, the core decides, one place ([`stream`]) performs. Everything that talks to Envoy is in [`host`];
+//! what a VM knows is in [`worker`]; what Envoy configures and ticks is in [`root`].
+//!
+//! Never holds logic that could be tested without Envoy (that is the core's), never lets a panic out of a callback
+//! ([`contain`]), never writes a FIX byte, and never logs a field's value.
+
+mod contain;
+mod host;
+mod root;
+mod stream;
+mod worker;
+
+/// Envoy calls this once in each VM, before anything else.
+#[allow(
+    unsafe_code,
+    reason = "the entry point of a reactor module is found by its name"
+)]
+#[unsafe(no_mangle)]
+extern "C" fn _initialize() {
+    contain::keep_quiet();
+    proxy_wasm::set_root_context(root::new_root);
+}

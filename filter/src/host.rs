@@ -1,0 +1,218 @@
+//! How does the filter speak to Envoy? Each function here is one host call, with every error turned into a value.
+//!
+//! Nothing else in the filter calls the host. `proxy_wasm::hostcalls` panics on a status that it does not expect, so
+//! each call is caught here by itself.
+//!
+//! INVARIANT: no caller holds the worker's state while it calls: Envoy may call back before the call returns.
+
+use std::panic::{self, AssertUnwindSafe};
+use std::time::{Duration, UNIX_EPOCH};
+
+use fixgw_core::decision::{Origin, Reason};
+use fixgw_core::names;
+use prost::Message;
+use proxy_wasm::hostcalls;
+use proxy_wasm::types::{BufferType, LogLevel, Status};
+
+/// A host call that did not work. What exactly Envoy said helps nobody: there is one way to go on in each place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HostError;
+
+fn call<T>(body: impl FnOnce() -> Result<T, Status>) -> Result<T, HostError> {
+    match panic::catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(_)) => Err(HostError),
+        Err(message) => {
+            std::mem::forget(message);
+            Err(HostError)
+        }
+    }
+}
+
+/// The part of WASI that Envoy provides and the SDK does not wrap.
+mod wasi {
+    /// `CLOCK_MONOTONIC`.
+    pub(super) const MONOTONIC: u32 = 1;
+    /// Errno of a call that worked.
+    pub(super) const SUCCESS: u32 = 0;
+
+    #[allow(unsafe_code, reason = "imports of the host")]
+    #[link(wasm_import_module = "wasi_snapshot_preview1")]
+    unsafe extern "C" {
+        pub(super) fn clock_time_get(clock: u32, precision: u64, nanos: *mut u64) -> u32;
+        pub(super) fn random_get(buffer: *mut u8, bytes: usize) -> u32;
+    }
+}
+
+/// Milliseconds of a clock that never goes back. The SDK's clock is the wall clock.
+pub(crate) fn monotonic_ms() -> Result<u64, HostError> {
+    let mut nanos = 0_u64;
+    #[allow(
+        unsafe_code,
+        reason = "the host writes eight bytes to a place that is ours"
+    )]
+    let errno = unsafe { wasi::clock_time_get(wasi::MONOTONIC, 1, &raw mut nanos) };
+    if errno == wasi::SUCCESS {
+        Ok(nanos / 1_000_000)
+    } else {
+        Err(HostError)
+    }
+}
+
+/// Nanoseconds since 1970; 0 if Envoy does not say.
+pub(crate) fn unix_nanos() -> u64 {
+    call(hostcalls::get_current_time)
+        .ok()
+        .and_then(|now| now.duration_since(UNIX_EPOCH).ok())
+        .and_then(|since| u64::try_from(since.as_nanos()).ok())
+        .unwrap_or(0)
+}
+
+/// A random number, so that two VMs are never taken for one.
+pub(crate) fn random() -> u64 {
+    let mut number = 0_u64;
+    let bytes = size_of_val(&number);
+    #[allow(
+        unsafe_code,
+        reason = "the host writes eight bytes to a place that is ours"
+    )]
+    let errno = unsafe { wasi::random_get((&raw mut number).cast(), bytes) };
+    if errno == wasi::SUCCESS {
+        number
+    } else {
+        unix_nanos()
+    }
+}
+
+/// Says something in Envoy's log. INVARIANT: `message` holds no field's value.
+pub(crate) fn log_error(message: &str) {
+    let _ = call(|| hostcalls::log(LogLevel::Error, message));
+}
+
+/// As [`log_error`], for the ordinary course.
+pub(crate) fn log_info(message: &str) {
+    let _ = call(|| hostcalls::log(LogLevel::Info, message));
+}
+
+/// What Envoy configured this plugin with.
+pub(crate) fn plugin_configuration(size: usize) -> Result<Vec<u8>, HostError> {
+    let bytes = call(|| hostcalls::get_buffer(BufferType::PluginConfiguration, 0, size))?;
+    Ok(bytes.unwrap_or_default())
+}
+
+/// Lets this root's `on_tick` be called.
+pub(crate) fn set_tick_period(period: Duration) -> Result<(), HostError> {
+    call(|| hostcalls::set_tick_period(period))
+}
+
+/// At most `bytes_max` of what the counterparty has sent so far.
+pub(crate) fn downstream_data(bytes_max: usize) -> Result<Vec<u8>, HostError> {
+    let bytes = call(|| hostcalls::get_buffer(BufferType::DownstreamData, 0, bytes_max))?;
+    Ok(bytes.unwrap_or_default())
+}
+
+/// Lets the bytes of a paused connection go on.
+pub(crate) fn resume_downstream() -> Result<(), HostError> {
+    call(hostcalls::resume_downstream)
+}
+
+/// Closes the connection.
+pub(crate) fn close_downstream() -> Result<(), HostError> {
+    call(hostcalls::close_downstream)
+}
+
+/// From here on, calls are about context `id`.
+pub(crate) fn set_effective_context(id: u32) -> Result<(), HostError> {
+    call(|| hostcalls::set_effective_context(id))
+}
+
+/// Arguments of Envoy's foreign function `set_envoy_filter_state`
+/// (`source/extensions/common/wasm/ext/set_envoy_filter_state.proto`).
+#[derive(Clone, PartialEq, Message)]
+struct SetFilterState {
+    #[prost(string, tag = "1")]
+    path: String,
+    #[prost(string, tag = "2")]
+    value: String,
+    /// 0 is the filter chain's life: the connection's.
+    #[prost(int32, tag = "3")]
+    span: i32,
+}
+
+/// Names the cluster that `tcp_proxy` takes once the bytes go on. `set_property` cannot.
+pub(crate) fn set_cluster(cluster: &str) -> Result<(), HostError> {
+    let arguments = SetFilterState {
+        path: names::FILTER_STATE_CLUSTER.to_string(),
+        value: cluster.to_string(),
+        span: 0,
+    };
+    let arguments = arguments.encode_to_vec();
+    call(|| hostcalls::call_foreign_function("set_envoy_filter_state", Some(&arguments)))?;
+    Ok(())
+}
+
+/// Tells the reject engine why, through `tcp_proxy`'s PROXY v2 TLV.
+pub(crate) fn set_reason(reason: Reason) -> Result<(), HostError> {
+    call(|| {
+        hostcalls::set_property(
+            vec![names::PROPERTY_REASON],
+            Some(reason.label().as_bytes()),
+        )
+    })
+}
+
+fn property(path: &[&str]) -> Option<Vec<u8>> {
+    call(|| hostcalls::get_property(path.to_vec()))
+        .ok()
+        .flatten()
+}
+
+fn text_property(path: &[&str]) -> String {
+    property(path)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default()
+}
+
+/// Envoy's `node.id`.
+pub(crate) fn node_id() -> String {
+    text_property(&["node", "id"])
+}
+
+/// Where the current connection comes from.
+pub(crate) fn origin() -> Origin {
+    let connection_id = property(&["connection", "id"])
+        .and_then(|bytes| <[u8; 8]>::try_from(bytes).ok())
+        .map_or(0, u64::from_le_bytes);
+    Origin {
+        source: text_property(&["source", "address"]),
+        // The filter chain has its listener's name.
+        listener: text_property(&["xds", "filter_chain_name"]),
+        connection_id,
+    }
+}
+
+/// What the VMs of this Envoy share under a key, with the number that guards a change.
+pub(crate) fn shared(key: &str) -> Option<(Vec<u8>, Option<u32>)> {
+    match call(|| hostcalls::get_shared_data(key)) {
+        Ok((Some(bytes), guard)) => Some((bytes, guard)),
+        Ok((None, _)) | Err(HostError) => None,
+    }
+}
+
+/// Changes what is shared, unless another VM did since `guard` was read.
+pub(crate) fn share(key: &str, bytes: &[u8], guard: Option<u32>) -> Result<(), HostError> {
+    call(|| hostcalls::set_shared_data(key, Some(bytes), guard))
+}
+
+/// Calls a gRPC service; the answer comes to the context that is effective now.
+pub(crate) fn grpc_call(
+    cluster: &str,
+    service: &str,
+    method: &str,
+    message: &[u8],
+    timeout: Duration,
+) -> Result<u32, HostError> {
+    call(|| {
+        hostcalls::dispatch_grpc_call(cluster, service, method, Vec::new(), Some(message), timeout)
+    })
+}

@@ -1,0 +1,267 @@
+//! What does Envoy configure, and what happens as time passes?
+//!
+//! Three kinds of root context share one VM, told apart by the first bytes of their configuration: the data listeners'
+//! (settings; it never changes, ticks and makes all calls), and the control listener's two (the table, the readiness;
+//! a new one with every update).
+//!
+//! INVARIANT: calls belong to the data root: a control root's calls die with it at the next update.
+//! INVARIANT: `on_configure` refuses only what follows from the bytes alone. Then the canary has refused it before any
+//! worker sees it; a worker that refused by itself would spoil its VM for every later table.
+
+use std::time::Duration;
+
+use fixgw_core::config::Settings;
+use fixgw_core::readiness::{self, Readiness};
+use fixgw_core::table::{self, Table};
+use fixgw_core::{otlp, outbox, report};
+use prost::Message;
+use proxy_wasm::traits::{Context, RootContext, StreamContext};
+use proxy_wasm::types::ContextType;
+
+use crate::contain::contained;
+use crate::host;
+use crate::stream::{self, Stream};
+use crate::worker::{self, Part};
+
+/// Deadlines, records and reports are served this often. It costs a worker less than a thousandth of a core.
+const TICK: Duration = Duration::from_millis(100);
+/// What one report may take: no longer than the next ones may wait.
+const REPORT_TIMEOUT: Duration = Duration::from_millis(report::HEARTBEAT_MS);
+/// What one call with records may take.
+const RECORDS_TIMEOUT: Duration = Duration::from_millis(outbox::CALL_TIMEOUT_MS as u64);
+
+/// What a root context is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// Not configured yet.
+    Unknown,
+    /// The data listeners'.
+    Data,
+    /// One of the control listener's.
+    Control,
+}
+
+/// A root context.
+struct Root {
+    id: u32,
+    role: Role,
+    sharing: [Sharing; 2],
+}
+
+/// What this VM has made sure of about the data that it shares with the others.
+#[derive(Clone, Copy, Default)]
+struct Sharing {
+    /// Revision that was seen to be there, or a newer one.
+    seen: Option<u64>,
+}
+
+/// Makes a root context. Runs outside of any containment, so it must not fail.
+pub(crate) fn new_root(id: u32) -> Box<dyn RootContext> {
+    Box::new(Root {
+        id,
+        role: Role::Unknown,
+        sharing: [Sharing::default(); 2],
+    })
+}
+
+impl Context for Root {
+    fn on_grpc_call_response(&mut self, token: u32, status: u32, _size: usize) {
+        contained("on_grpc_call_response", || {
+            let Ok(now_ms) = host::monotonic_ms() else {
+                return;
+            };
+            worker::with(|worker| {
+                let _ = worker.outbox.answered(token, status, now_ms)
+                    || worker.reporter.answered(token, status, now_ms);
+            });
+        });
+    }
+}
+
+impl RootContext for Root {
+    fn on_configure(&mut self, size: usize) -> bool {
+        contained("on_configure", || self.configure(size)).unwrap_or(true)
+    }
+
+    fn on_tick(&mut self) {
+        if self.role != Role::Data {
+            return;
+        }
+        contained("the deadlines", || self.serve_deadlines());
+        contained("the shared data", || {
+            restore();
+            for (part, sharing) in Part::ALL.into_iter().zip(&mut self.sharing) {
+                share(part, sharing);
+            }
+        });
+        contained("the report", send_report);
+        contained("the records", send_records);
+    }
+
+    fn create_stream_context(&self, id: u32) -> Option<Box<dyn StreamContext>> {
+        Some(Box::new(Stream::new(id)))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::StreamContext)
+    }
+}
+
+impl Root {
+    fn configure(&mut self, size: usize) -> bool {
+        let Ok(bytes) = host::plugin_configuration(size) else {
+            return true;
+        };
+        let taken = if bytes.starts_with(&table::MAGIC) {
+            self.role = Role::Control;
+            take_table(bytes)
+        } else if bytes.starts_with(&readiness::MAGIC) {
+            self.role = Role::Control;
+            take_readiness(bytes)
+        } else {
+            self.role = Role::Data;
+            configure_data(&bytes)
+        };
+        match taken {
+            Ok(()) => true,
+            Err(why) => {
+                host::log_error(&format!("a configuration is refused: {why}"));
+                false
+            }
+        }
+    }
+
+    fn serve_deadlines(&self) {
+        let Ok(now_ms) = host::monotonic_ms() else {
+            return;
+        };
+        let due = worker::with(|worker| worker.due(now_ms));
+        if due.is_empty() {
+            return;
+        }
+        for (id, step) in due {
+            // A context that Envoy does not know any more needs nothing.
+            if host::set_effective_context(id).is_ok() {
+                stream::perform_from_outside(id, step);
+            }
+        }
+        // INVARIANT: whatever is called later in this tick is this root's.
+        let _ = host::set_effective_context(self.id);
+    }
+}
+
+fn take_table(image: Vec<u8>) -> Result<(), String> {
+    let table = Table::load(image).map_err(|error| error.to_string())?;
+    worker::with(|worker| worker.take_table(table));
+    Ok(())
+}
+
+fn take_readiness(image: Vec<u8>) -> Result<(), String> {
+    let readiness = Readiness::load(&image).map_err(|error| error.to_string())?;
+    worker::with(|worker| worker.take_readiness(readiness, image));
+    Ok(())
+}
+
+fn configure_data(json: &[u8]) -> Result<(), String> {
+    let settings = Settings::parse(json)?;
+    worker::with(|worker| worker.configure(settings));
+    let _ = host::set_tick_period(TICK);
+    restore();
+    Ok(())
+}
+
+/// A VM that came back finds its table and readiness in the shared data.
+pub(crate) fn restore() {
+    for part in Part::ALL {
+        if worker::with(|worker| worker.revision(part).is_some()) {
+            continue;
+        }
+        let Some((image, _)) = host::shared(part.key()) else {
+            continue;
+        };
+        // What is there was taken over by another VM before, so nothing can be wrong with it.
+        let _ = match part {
+            Part::Routes => take_table(image),
+            Part::Readiness => take_readiness(image),
+        };
+    }
+}
+
+/// Puts what this VM uses where a VM that comes back will find it. From the tick and not from `on_configure`, because
+/// the canary's writes would be real even if Envoy then refused the update.
+///
+/// A guard does not protect the creation of a key, so what was written is looked at again at the next tick.
+fn share(part: Part, sharing: &mut Sharing) {
+    let Some(revision) = worker::with(|worker| worker.revision(part)) else {
+        return;
+    };
+    if sharing.seen >= Some(revision) {
+        return;
+    }
+    let there = host::shared(part.key());
+    let stated = there.as_ref().and_then(|(image, _)| part.stated(image));
+    if stated >= Some(revision) {
+        sharing.seen = stated;
+        return;
+    }
+    let guard = there.and_then(|(_, guard)| guard);
+    let Some(image) = worker::with(|worker| worker.image(part).map(<[u8]>::to_vec)) else {
+        return;
+    };
+    let _ = host::share(part.key(), &image, guard);
+}
+
+fn send_report() {
+    let Ok(now_ms) = host::monotonic_ms() else {
+        return;
+    };
+    if !worker::with(|worker| worker.is_named()) {
+        let (vm_id, node_id) = (host::random(), host::node_id());
+        worker::with(|worker| worker.name(vm_id, node_id));
+    }
+    let Some((cluster, report)) = worker::with(|worker| {
+        let cluster = worker.settings().control_cluster.clone()?;
+        let report = worker.report();
+        worker
+            .reporter
+            .due(&report, now_ms)
+            .then_some((cluster, report))
+    }) else {
+        return;
+    };
+    let message = report.encode_to_vec();
+    let called = host::grpc_call(
+        &cluster,
+        report::SERVICE,
+        report::METHOD,
+        &message,
+        REPORT_TIMEOUT,
+    );
+    worker::with(|worker| match called {
+        Ok(token) => worker.reporter.called(token, report, now_ms),
+        Err(host::HostError) => worker.reporter.refused(now_ms),
+    });
+}
+
+fn send_records() {
+    let Ok(now_ms) = host::monotonic_ms() else {
+        return;
+    };
+    let Some(cluster) = worker::with(|worker| worker.settings().decision_cluster.clone()) else {
+        return;
+    };
+    while let Some(batch) = worker::with(|worker| worker.outbox.next_batch(now_ms)) {
+        let message = worker::with(|worker| otlp::export_request(worker.node_id(), &batch));
+        let called = host::grpc_call(
+            &cluster,
+            otlp::SERVICE,
+            otlp::METHOD,
+            &message,
+            RECORDS_TIMEOUT,
+        );
+        worker::with(|worker| match called {
+            Ok(token) => worker.outbox.called(token, batch, now_ms),
+            Err(host::HostError) => worker.outbox.refused(batch, now_ms),
+        });
+    }
+}
