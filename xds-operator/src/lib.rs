@@ -1,4 +1,8 @@
 //! What should the proxies hold, and how does it get there? The control plane of FIX gateway.
 
+pub mod api;
+pub mod message;
 pub mod receive;
+pub mod source;
+pub mod world;
 pub mod xds;

@@ -1,0 +1,238 @@
+//! What is said to the people who run the gateway?
+//!
+//! A message is data: where, how bad, which object, which field, what, and what to do about it. One renderer makes a
+//! line of it. [`Standing`] says each thing once, when it begins, and once more when it is over.
+//!
+//! INVARIANT: no message holds a value or a pattern of `matchFields`: either may be redacted.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use fixgw_core::decision::Severity;
+use serde::{Deserialize, Serialize};
+
+/// Messages that stand at once. Beyond it only their number is told, so that a directory gone wrong in ten thousand
+/// places does not bury its first line.
+pub const MESSAGES_MAX: usize = 1_000;
+
+/// Where something was written: lines and columns count from 1, columns in characters.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Origin {
+    /// As the person gave it: the directory, and the file in it.
+    pub file: Arc<str>,
+    /// Line; 0 means the file as a whole.
+    pub line: u32,
+    /// Column.
+    pub column: u32,
+}
+
+impl Origin {
+    /// A file as a whole.
+    #[must_use]
+    pub const fn file(file: Arc<str>) -> Self {
+        Self {
+            file,
+            line: 0,
+            column: 0,
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line == 0 {
+            write!(f, "{}", self.file)
+        } else {
+            write!(f, "{}:{}:{}", self.file, self.line, self.column)
+        }
+    }
+}
+
+/// What is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// How bad it is.
+    pub severity: Severity,
+    /// Where it was written, when it was.
+    pub origin: Option<Origin>,
+    /// `FIXSession trading/algo`
+    pub object: Option<String>,
+    /// `spec.target.service.port`
+    pub field: Option<String>,
+    /// What is the matter.
+    pub what: String,
+    /// What still works, and what to do.
+    pub advice: String,
+}
+
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(origin) = &self.origin {
+            write!(f, "{origin}: ")?;
+        }
+        write!(f, "{}: ", self.severity.label())?;
+        if let Some(object) = &self.object {
+            write!(f, "{object}: ")?;
+        }
+        if let Some(field) = &self.field {
+            write!(f, "{field}: ")?;
+        }
+        f.write_str(&self.what)?;
+        if !self.advice.is_empty() {
+            write!(f, "; {}", self.advice)?;
+        }
+        Ok(())
+    }
+}
+
+/// What identifies a message: where it stands in its file does not, so that a line inserted above repeats nothing.
+type Key = (Option<Arc<str>>, Option<String>, Option<String>, String);
+
+fn key(message: &Message) -> Key {
+    let file = message.origin.as_ref().map(|origin| origin.file.clone());
+    (
+        file,
+        message.object.clone(),
+        message.field.clone(),
+        message.what.clone(),
+    )
+}
+
+/// The messages that stand, so that each is told once.
+#[derive(Debug, Default)]
+pub struct Standing {
+    told: BTreeMap<Key, Message>,
+}
+
+impl Standing {
+    /// Takes all that stands now; gives what is new, and what is over.
+    pub fn change(&mut self, now: Vec<Message>) -> Vec<Message> {
+        let mut fresh = BTreeMap::new();
+        let mut out = Vec::new();
+        for message in now {
+            let key = key(&message);
+            if fresh.contains_key(&key) {
+                continue;
+            }
+            if !self.told.contains_key(&key) {
+                out.push(message.clone());
+            }
+            fresh.insert(key, message);
+        }
+        let over = |key: &&Key| !fresh.contains_key(*key);
+        let ended: Vec<Key> = self.told.keys().filter(over).cloned().collect();
+        for key in ended {
+            let Some(message) = self.told.remove(&key) else {
+                continue;
+            };
+            // Another fault in the same place says by itself that the first is gone.
+            let replaced = fresh
+                .keys()
+                .any(|(file, object, field, _)| (file, object, field) == (&key.0, &key.1, &key.2));
+            if message.severity > Severity::Info && !replaced {
+                out.push(Message {
+                    severity: Severity::Info,
+                    what: format!("no longer the case: {}", message.what),
+                    advice: String::new(),
+                    ..message
+                });
+            }
+        }
+        self.told = fresh;
+        self.bounded(out)
+    }
+
+    fn bounded(&mut self, mut messages: Vec<Message>) -> Vec<Message> {
+        // The worst first, and in the order of files.
+        messages.sort_by(|a, b| {
+            b.severity
+                .cmp(&a.severity)
+                .then_with(|| a.origin.cmp(&b.origin))
+                .then_with(|| a.object.cmp(&b.object))
+        });
+        if messages.len() > MESSAGES_MAX {
+            let more = messages.split_off(MESSAGES_MAX);
+            // Not told yet, so they are new again at the next change.
+            for message in &more {
+                self.told.remove(&key(message));
+            }
+            messages.push(Message {
+                severity: Severity::Warn,
+                origin: None,
+                object: None,
+                field: None,
+                what: format!("{} more messages are not shown", more.len()),
+                advice: "mend the first ones and the next will be told".to_owned(),
+            });
+        }
+        messages
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    fn message(line: u32, what: &str) -> Message {
+        Message {
+            severity: Severity::Error,
+            origin: Some(Origin {
+                file: "d/a.yaml".into(),
+                line,
+                column: 3,
+            }),
+            object: Some("FIXSession t/a".to_owned()),
+            field: Some("spec.priority".to_owned()),
+            what: what.to_owned(),
+            advice: "drop it".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_line_names_place_object_and_field_first() {
+        assert_eq!(
+            message(4, "is wrong").to_string(),
+            "d/a.yaml:4:3: ERROR: FIXSession t/a: spec.priority: is wrong; drop it"
+        );
+    }
+
+    #[test]
+    fn each_message_is_told_once_and_its_end_once() {
+        let mut standing = Standing::default();
+        assert_eq!(standing.change(vec![message(1, "x")]).len(), 1);
+        assert_eq!(standing.change(vec![message(9, "x")]), []);
+        let over = standing.change(Vec::new());
+        assert_eq!(over.len(), 1);
+        assert_eq!(over[0].what, "no longer the case: x");
+        assert_eq!(standing.change(Vec::new()), []);
+    }
+
+    #[test]
+    fn another_fault_in_the_same_place_replaces_the_first_without_a_word() {
+        let mut standing = Standing::default();
+        standing.change(vec![message(1, "x")]);
+        let change = standing.change(vec![message(1, "y")]);
+        assert_eq!(change.len(), 1);
+        assert_eq!(change[0].what, "y");
+    }
+
+    #[test]
+    fn what_was_not_shown_is_told_later() {
+        let mut standing = Standing::default();
+        let many = |range: std::ops::Range<usize>| -> Vec<Message> {
+            range
+                .map(|n| Message {
+                    object: Some(format!("{n}")),
+                    ..message(1, "x")
+                })
+                .collect()
+        };
+        assert_eq!(
+            standing.change(many(0..MESSAGES_MAX + 5)).len(),
+            MESSAGES_MAX + 1
+        );
+        assert_eq!(standing.change(many(0..MESSAGES_MAX + 5)).len(), 5);
+    }
+}

@@ -1,0 +1,553 @@
+//! What does a directory of YAML say now, and when does it say something else?
+//!
+//! Reads `*.yaml` and `*.yml` of the directory and its subdirectories; names that begin with a dot are left out, and
+//! so is what a mounted ConfigMap keeps behind its links (`..data`), which is read through the links once. Gives
+//! complete [`World`]s only. A file that cannot be read is a fault beside the others, never an end.
+//!
+//! INVARIANT: nothing outside of the directory is read, wherever a link points to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant, SystemTime};
+
+use notify::event::{AccessKind, AccessMode, EventKind};
+use notify::{RecursiveMode, Watcher};
+use tokio::sync::watch;
+
+use super::yaml::{self, FileContent, Object};
+use crate::message::Origin;
+use crate::world::{
+    EndpointsHalf, ExtraEndpoint, Fault, Faults, Kind, Located, ObjectName, Objects, RulesHalf,
+    Scope, World,
+};
+
+/// Bytes of one file: a hundred thousand FIXSessions of about 160 bytes.
+pub const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Files: one for each FIXSession of the largest table.
+pub const FILES_MAX: usize = 200_000;
+/// Bytes of all files together; what they hold is kept in memory.
+pub const DIRECTORY_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Objects of all files together: every FIXSession with a Service and an EndpointSlice of its own.
+pub const OBJECTS_MAX: usize = 600_000;
+/// Subdirectories within subdirectories.
+pub const DEPTH_MAX: usize = 16;
+/// Changes are told by the system; this is for those that are not (network file systems, lost events).
+pub const RESCAN: Duration = Duration::from_secs(5);
+/// One save makes several events; so long after the last one the directory is read.
+pub const QUIET: Duration = Duration::from_millis(10);
+/// But no longer after the first one, so that steady writing does not hide a change.
+pub const QUIET_MAX: Duration = Duration::from_millis(50);
+/// A file changed so shortly before it was read may change again without a new time stamp; it is read again.
+const STAMP_AGE_MIN: Duration = Duration::from_secs(2);
+/// While this file is in the directory, no table is published: for changes that take longer to write than to settle.
+pub const PAUSE_FILE: &str = ".fixgw-pause";
+
+/// Why a directory cannot be followed.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryError {
+    /// Not there.
+    #[error(
+        "there is no directory `{0}`; create it, or give the one that holds the FIXSession files"
+    )]
+    Missing(String),
+    /// Something else.
+    #[error("`{0}` is not a directory; give the directory that holds the FIXSession files")]
+    NoDirectory(String),
+    /// There, but.
+    #[error("the directory `{path}` cannot be read ({}); give the gateway's user the right to read it", source.kind())]
+    Unreadable {
+        /// Which.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// What a file was when it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(metadata: &fs::Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            bytes: metadata.len(),
+            changed: (metadata.mtime(), metadata.mtime_nsec()),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Cached {
+    /// `None` when the next reading must not trust it.
+    stamp: Option<Stamp>,
+    content: Arc<FileContent>,
+}
+
+/// A directory that can be read again and again; files that did not change are not read twice.
+#[derive(Debug)]
+pub struct Directory {
+    root: PathBuf,
+    shown: String,
+    extra: Vec<ExtraEndpoint>,
+    files: BTreeMap<PathBuf, Cached>,
+    remark: Option<String>,
+}
+
+/// One pass over the directory.
+struct Pass {
+    root: PathBuf,
+    found: Vec<(PathBuf, Arc<str>, fs::Metadata)>,
+    visited: BTreeSet<(u64, u64)>,
+    faults: Vec<Fault>,
+    bytes: u64,
+}
+
+impl Directory {
+    /// Checks that there is a directory. Reads nothing yet.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be listed.
+    pub fn open(path: &Path, extra: Vec<ExtraEndpoint>) -> Result<Self, DirectoryError> {
+        let shown = path.display().to_string();
+        let shown = if shown.len() > 1 {
+            shown.trim_end_matches('/').to_owned()
+        } else {
+            shown
+        };
+        match fs::metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(DirectoryError::Missing(shown));
+            }
+            Err(source) => {
+                return Err(DirectoryError::Unreadable {
+                    path: shown,
+                    source,
+                });
+            }
+            Ok(metadata) if !metadata.is_dir() => return Err(DirectoryError::NoDirectory(shown)),
+            Ok(_) => {}
+        }
+        fs::read_dir(path).map_err(|source| DirectoryError::Unreadable {
+            path: shown.clone(),
+            source,
+        })?;
+        Ok(Self {
+            root: path.to_owned(),
+            shown,
+            extra,
+            files: BTreeMap::new(),
+            remark: None,
+        })
+    }
+
+    /// The directory as messages name it.
+    #[must_use]
+    pub fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// Reads all of it.
+    pub fn read(&mut self) -> World {
+        let mut pass = Pass {
+            root: self.root.clone(),
+            found: Vec::new(),
+            visited: BTreeSet::new(),
+            faults: Vec::new(),
+            bytes: 0,
+        };
+        match fs::canonicalize(&self.root) {
+            Ok(root) => {
+                pass.root = root;
+                pass.list(&self.root.clone(), &self.shown.clone(), 0);
+            }
+            Err(error) => pass.fault(
+                &format!("{}/", self.shown),
+                format!("cannot be read ({}); put the directory back", error.kind()),
+            ),
+        }
+        let over = pass.found.len() > FILES_MAX || pass.bytes > DIRECTORY_BYTES_MAX;
+        if over {
+            pass.found.clear();
+            pass.fault(
+                &format!("{}/", self.shown),
+                format!(
+                    "holds more than {FILES_MAX} files or {DIRECTORY_BYTES_MAX} bytes of YAML; move some elsewhere"
+                ),
+            );
+        }
+        let mut contents = Vec::with_capacity(pass.found.len());
+        let mut files = BTreeMap::new();
+        for (path, shown, metadata) in std::mem::take(&mut pass.found) {
+            let content = match self.files.remove(&path) {
+                Some(cached) if cached.stamp == Some(Stamp::of(&metadata)) => cached,
+                _ => match read_file(&path, &shown, &metadata) {
+                    Some(read) => read,
+                    None => continue,
+                },
+            };
+            contents.push(content.content.clone());
+            files.insert(path, content);
+        }
+        // A directory that cannot be read at this moment is no reason to forget what its files held.
+        self.files = files;
+        let pause = self.root.join(PAUSE_FILE);
+        let paused = fs::symlink_metadata(&pause)
+            .is_ok()
+            .then(|| Origin::file(format!("{}/{PAUSE_FILE}", self.shown).into()));
+        if let Some(remark) = &self.remark {
+            pass.faults.push(Fault {
+                origin: Some(Origin::file(self.shown.as_str().into())),
+                object: None,
+                field: None,
+                what: remark.clone(),
+                scope: Scope::Nothing,
+            });
+        }
+        gather(
+            &contents,
+            pass.faults,
+            self.extra.clone(),
+            paused,
+            &self.shown,
+        )
+    }
+
+    /// Follows the directory: the receiver holds what it says now, and each change of that. Ends with the receiver.
+    #[must_use]
+    pub fn follow(mut self) -> watch::Receiver<World> {
+        let (events, changes) = mpsc::channel();
+        // Armed before the first reading, so that no change falls between the two.
+        let mut armed = Armed::new(&self.root, &events);
+        self.remark = armed.remark();
+        let (sender, receiver) = watch::channel(self.read());
+        std::thread::spawn(move || {
+            while !sender.is_closed() {
+                match changes.recv_timeout(RESCAN) {
+                    Ok(()) => settle(&changes),
+                    Err(RecvTimeoutError::Timeout) => {}
+                    // The other end is kept here, in `events`.
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
+                if armed.root != root_of(&self.root) {
+                    armed = Armed::new(&self.root, &events);
+                    self.remark = armed.remark();
+                }
+                let world = self.read();
+                sender.send_if_modified(|held| {
+                    let changed = *held != world;
+                    *held = world;
+                    changed
+                });
+            }
+        });
+        receiver
+    }
+}
+
+/// Waits until the events of one save have arrived.
+fn settle(changes: &mpsc::Receiver<()>) {
+    let first = Instant::now();
+    while let Some(left) = QUIET_MAX.checked_sub(first.elapsed()) {
+        if changes.recv_timeout(QUIET.min(left)).is_err() {
+            return;
+        }
+    }
+}
+
+fn root_of(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path)
+        .ok()
+        .map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+/// The system's notices about one directory, as long as it is that directory.
+struct Armed {
+    root: Option<(u64, u64)>,
+    watcher: notify::Result<notify::RecommendedWatcher>,
+}
+
+impl Armed {
+    fn new(path: &Path, events: &mpsc::Sender<()>) -> Self {
+        let root = root_of(path);
+        let events = events.clone();
+        let notice = move |event: notify::Result<notify::Event>| {
+            let relevant = event.is_ok_and(|event| match event.kind {
+                // Reading makes events too; following those would never end.
+                EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
+                EventKind::Access(_) => false,
+                EventKind::Any
+                | EventKind::Create(_)
+                | EventKind::Modify(_)
+                | EventKind::Remove(_)
+                | EventKind::Other => true,
+            });
+            if relevant {
+                // Fails when the follower has ended; then nobody wants to know.
+                let _ = events.send(());
+            }
+        };
+        let watcher = notify::recommended_watcher(notice).and_then(|mut watcher| {
+            watcher.watch(path, RecursiveMode::Recursive)?;
+            Ok(watcher)
+        });
+        Self { root, watcher }
+    }
+
+    fn remark(&self) -> Option<String> {
+        self.watcher.as_ref().err().map(|error| {
+            format!(
+                "the system does not tell of changes here ({}); they are looked for every {} s, \
+                 and raising `fs.inotify.max_user_watches` may help",
+                error.to_string().to_lowercase(),
+                RESCAN.as_secs()
+            )
+        })
+    }
+}
+
+impl Pass {
+    fn fault(&mut self, shown: &str, what: String) {
+        self.faults.push(file_fault(shown, what));
+    }
+
+    /// Depth is bounded by [`DEPTH_MAX`].
+    fn list(&mut self, directory: &Path, shown: &str, depth: usize) {
+        let whole = format!("{shown}/");
+        if depth > DEPTH_MAX {
+            return self.fault(
+                &whole,
+                format!("lies deeper than {DEPTH_MAX} directories; move it up"),
+            );
+        }
+        let mut names = Vec::new();
+        let listing = fs::read_dir(directory).and_then(|entries| {
+            for entry in entries {
+                names.push(entry?.file_name());
+            }
+            Ok(())
+        });
+        if let Err(error) = listing {
+            let what = format!(
+                "cannot be listed ({}); give the gateway's user the right to read it",
+                error.kind()
+            );
+            return self.fault(&whole, what);
+        }
+        names.sort();
+        for name in names {
+            let hidden = name.as_encoded_bytes().first() == Some(&b'.');
+            if !hidden {
+                let text = name.to_string_lossy();
+                self.entry(
+                    &directory.join(&name),
+                    &format!("{shown}/{}", text.escape_debug()),
+                    depth,
+                );
+            }
+        }
+    }
+
+    fn entry(&mut self, path: &Path, shown: &str, depth: usize) {
+        let yaml = path
+            .extension()
+            .is_some_and(|it| it == "yaml" || it == "yml");
+        let metadata = match fs::metadata(path) {
+            Ok(metadata) => metadata,
+            // Gone since it was listed: deleted.
+            Err(_) if fs::symlink_metadata(path).is_err() => return,
+            Err(_) if !yaml => return,
+            Err(error) => {
+                return self.fault(
+                    shown,
+                    format!("cannot be read ({}); mend or delete the link", error.kind()),
+                );
+            }
+        };
+        if !metadata.is_dir() && !(yaml && metadata.is_file()) {
+            return;
+        }
+        if !fs::canonicalize(path).is_ok_and(|real| real.starts_with(&self.root)) {
+            let what =
+                "is a link to somewhere outside of the directory; copy it in instead".to_owned();
+            return self.fault(shown, what);
+        }
+        // By two names it is still one file, and a loop of links ends here.
+        if !self.visited.insert((metadata.dev(), metadata.ino())) {
+            return;
+        }
+        if metadata.is_dir() {
+            return self.list(path, shown, depth + 1);
+        }
+        self.bytes = self.bytes.saturating_add(metadata.len());
+        self.found.push((path.to_owned(), shown.into(), metadata));
+    }
+}
+
+fn file_fault(shown: &str, what: String) -> Fault {
+    Fault {
+        origin: Some(Origin::file(shown.into())),
+        object: None,
+        field: None,
+        what,
+        scope: Scope::File,
+    }
+}
+
+/// `None` when it was deleted in between.
+fn read_file(path: &Path, shown: &Arc<str>, metadata: &fs::Metadata) -> Option<Cached> {
+    let only = |fault: Fault| FileContent {
+        objects: Vec::new(),
+        faults: vec![fault],
+    };
+    let mut bytes = Vec::new();
+    let read =
+        fs::File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
+    let content = match (read, String::from_utf8(bytes)) {
+        (Err(error), _) if error.kind() == io::ErrorKind::NotFound => return None,
+        (Err(error), _) => only(file_fault(
+            shown,
+            format!(
+                "cannot be read ({}); give the gateway's user the right to read it",
+                error.kind()
+            ),
+        )),
+        (Ok(count), _) if count as u64 > FILE_BYTES_MAX => only(file_fault(
+            shown,
+            format!("is larger than {FILE_BYTES_MAX} bytes; split it"),
+        )),
+        (Ok(_), Err(error)) => {
+            let before = error
+                .as_bytes()
+                .iter()
+                .take(error.utf8_error().valid_up_to());
+            let line = 1 + before.filter(|byte| **byte == b'\n').count();
+            only(file_fault(
+                shown,
+                format!("is not UTF-8 in line {line}; save it as UTF-8"),
+            ))
+        }
+        (Ok(_), Ok(text)) => yaml::read(shown, &text),
+    };
+    let old = metadata
+        .modified()
+        .ok()
+        .and_then(|changed| SystemTime::now().duration_since(changed).ok())
+        .is_some_and(|age| age > STAMP_AGE_MIN);
+    Some(Cached {
+        stamp: old.then(|| Stamp::of(metadata)),
+        content: Arc::new(content),
+    })
+}
+
+/// One World out of what the files hold.
+fn gather(
+    contents: &[Arc<FileContent>],
+    mut faults: Vec<Fault>,
+    extra: Vec<ExtraEndpoint>,
+    paused: Option<Origin>,
+    shown: &str,
+) -> World {
+    let count: usize = contents.iter().map(|content| content.objects.len()).sum();
+    let (mut sessions, mut services, mut slices) = (Many::new(), Many::new(), Many::new());
+    if count > OBJECTS_MAX {
+        let what = format!("holds more than {OBJECTS_MAX} objects; move some elsewhere");
+        faults.push(file_fault(&format!("{shown}/"), what));
+    } else {
+        for (name, object) in contents.iter().flat_map(|content| &content.objects) {
+            let name = name.clone();
+            match object {
+                Object::FIXSession(it) => sessions.entry(name).or_default().push(it.clone()),
+                Object::Service(it) => services.entry(name).or_default().push(it.clone()),
+                Object::EndpointSlice(it) => slices.entry(name).or_default().push(it.clone()),
+            }
+        }
+    }
+    faults.extend(
+        contents
+            .iter()
+            .flat_map(|content| content.faults.iter().cloned()),
+    );
+    let sessions = single(Kind::FIXSession, sessions, &mut faults);
+    let services = single(Kind::Service, services, &mut faults);
+    let slices = single(Kind::EndpointSlice, slices, &mut faults);
+    let (of_rules, of_endpoints) = divide(faults);
+    World {
+        rules: Arc::new(RulesHalf {
+            sessions,
+            faults: of_rules,
+            paused,
+        }),
+        endpoints: Arc::new(EndpointsHalf {
+            services,
+            slices,
+            extra,
+            faults: of_endpoints,
+        }),
+    }
+}
+
+type Many<T> = BTreeMap<ObjectName, Vec<Arc<Located<T>>>>;
+
+/// Objects that are written once; the others are a fault wherever they are written, for nobody can tell which is meant.
+fn single<T>(kind: Kind, many: Many<T>, faults: &mut Vec<Fault>) -> Objects<T> {
+    let mut objects = BTreeMap::new();
+    for (name, mut found) in many {
+        if found.len() == 1 {
+            objects.extend(found.pop().map(|only| (name, only)));
+            continue;
+        }
+        for (index, here) in found.iter().enumerate() {
+            let others = found
+                .iter()
+                .enumerate()
+                .filter(|(other, _)| *other != index);
+            let others: Vec<String> = others
+                .filter_map(|(_, there)| there.origin.as_ref())
+                .map(ToString::to_string)
+                .collect();
+            faults.push(Fault {
+                origin: here.origin.clone(),
+                object: Some((kind, name.clone())),
+                field: Some("metadata.name".to_owned()),
+                what: format!(
+                    "is written more than once, also at {}; keep one",
+                    others.join(" and ")
+                ),
+                scope: Scope::Object,
+            });
+        }
+    }
+    objects
+}
+
+/// A broken file concerns both halves, and is told by the one that settles.
+fn divide(list: Vec<Fault>) -> (Faults, Faults) {
+    let (mut of_rules, mut of_endpoints) = (Faults::default(), Faults::default());
+    for fault in list {
+        match &fault.object {
+            Some((Kind::Service | Kind::EndpointSlice, _)) => of_endpoints.push(fault),
+            Some((Kind::FIXSession, _)) => of_rules.push(fault),
+            None => {
+                of_rules.push(fault.clone());
+                of_endpoints.push(fault);
+                of_endpoints.list.pop();
+            }
+        }
+    }
+    let by_origin = |a: &Fault, b: &Fault| a.origin.cmp(&b.origin);
+    of_rules.list.sort_by(by_origin);
+    of_endpoints.list.sort_by(by_origin);
+    (of_rules, of_endpoints)
+}

@@ -1,0 +1,7 @@
+//! Where do objects come from? Reading happens here and nowhere else in the front half of the control plane.
+//!
+//! [`yaml`] is pure (text → objects with their places), [`directory`] does the I/O.
+
+pub mod directory;
+pub mod node;
+pub mod yaml;
