@@ -89,11 +89,6 @@ pub(crate) fn log_error(message: &str) {
     let _ = call(|| hostcalls::log(LogLevel::Error, message));
 }
 
-/// As [`log_error`], for the ordinary course.
-pub(crate) fn log_info(message: &str) {
-    let _ = call(|| hostcalls::log(LogLevel::Info, message));
-}
-
 /// What Envoy configured this plugin with.
 pub(crate) fn plugin_configuration(size: usize) -> Result<Vec<u8>, HostError> {
     let bytes = call(|| hostcalls::get_buffer(BufferType::PluginConfiguration, 0, size))?;
@@ -173,9 +168,9 @@ fn text_property(path: &[&str]) -> String {
         .unwrap_or_default()
 }
 
-/// Envoy's `node.id`.
+/// Envoy's `node.id`. (The bare `node` of older Envoys is not there any more.)
 pub(crate) fn node_id() -> String {
-    text_property(&["node", "id"])
+    text_property(&["xds", "node", "id"])
 }
 
 /// Where the current connection comes from.

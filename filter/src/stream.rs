@@ -158,12 +158,16 @@ fn send(record: &DecisionRecord) {
     worker::with(|worker| worker.outbox.push(encoded));
 }
 
-/// For the containment test: no release build has this.
+/// For the tests of containment and of a VM that comes back: no release build has this.
 #[cfg(feature = "test-panic")]
 #[allow(clippy::panic, reason = "to panic is what it is for")]
 fn panic_on_request(buffer: &[u8]) {
-    const REQUEST: &[u8] = b"\x0149=PANIC\x01";
-    if buffer.windows(REQUEST.len()).any(|bytes| bytes == REQUEST) {
+    let asked = |request: &[u8]| buffer.windows(request.len()).any(|bytes| bytes == request);
+    if asked(b"\x0149=PANIC\x01") {
         panic!("the test build was asked to");
+    }
+    if asked(b"\x0149=TRAP\x01") {
+        // What nothing can catch: the whole VM fails.
+        core::arch::wasm32::unreachable();
     }
 }
