@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The top of the repository.
+/// The top of the repository that is being tested: asked for when the test runs, because checkouts can share what was built.
 #[must_use]
-pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+pub fn root() -> PathBuf {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs the tests");
+    Path::new(&package)
         .ancestors()
         .nth(2)
         .expect("the crate lies two levels deep")
+        .to_owned()
 }
 
 /// Every file that is tracked, or new and not ignored, relative to the top; sorted.

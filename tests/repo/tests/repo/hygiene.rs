@@ -37,9 +37,8 @@ fn words(parts: &[(&str, &str)]) -> Vec<String> {
 #[test]
 fn no_path_of_a_machine_is_written_down() {
     let mut paths = words(&[("/ho", "me/"), ("/ro", "ot/"), ("/Us", "ers/")]);
-    let here = files::root()
-        .to_str()
-        .expect("the path of the repository is UTF-8");
+    let here = files::root();
+    let here = here.to_str().expect("the path of the repository is UTF-8");
     // Deep enough to be told from a word: a clone in `/src` says nothing.
     if here.matches('/').count() > 1 {
         paths.push(format!("{here}/"));
