@@ -2,7 +2,10 @@
 
 pub mod api;
 pub mod message;
+pub mod parse;
+pub mod pipeline;
 pub mod receive;
 pub mod source;
+pub mod state;
 pub mod world;
 pub mod xds;

@@ -276,6 +276,13 @@ pub struct ExtraEndpoint {
     pub address: SocketAddr,
 }
 
+/// As it is written on the command line.
+impl fmt::Display for ExtraEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.service, self.address)
+    }
+}
+
 /// Why a text is no [`ExtraEndpoint`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExtraEndpointError {

@@ -1,0 +1,277 @@
+//! Which table and which endpoints follow from what the source says? The stages in their order, and the little that
+//! each pass must remember of the one before.
+//!
+//! `World → settle → validate → accept → publish → translate → Snapshot`. Pure: time is passed in, nothing is read or
+//! written here; what must be kept across a restart is handed out as a [`Saved`].
+
+pub mod accept;
+pub mod publish;
+pub mod resolve;
+pub mod settle;
+pub mod translate;
+pub mod validate;
+
+use std::sync::Arc;
+
+use fixgw_core::decision::Severity;
+use fixgw_core::table::Table;
+
+use self::accept::Accepted;
+use self::resolve::Endpoints;
+use self::settle::{Settle, Settled, Times};
+use crate::api::FIXSessionSpec;
+use crate::message::{Message, Origin, Standing};
+use crate::world::{EndpointsHalf, Objects, RulesHalf, World};
+use crate::xds::Snapshot;
+
+/// What outlives a restart: the table in force, and the forms of the objects that it was made of.
+#[derive(Clone, Debug)]
+pub struct Saved {
+    /// The published table.
+    pub table: Table,
+    /// The accepted FIXSessions.
+    pub sessions: Objects<FIXSessionSpec>,
+    /// Services and EndpointSlices in the form that counts. Those of the command line are not kept.
+    pub endpoints: Endpoints,
+}
+
+/// What one pass gives.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// What to tell people; each thing once.
+    pub messages: Vec<Message>,
+    /// What to serve from now on, if it changed. Save `saved` first.
+    pub snapshot: Option<Arc<Snapshot>>,
+    /// What to keep, if it changed.
+    pub saved: Option<Saved>,
+}
+
+/// The table in force.
+#[derive(Debug)]
+struct InForce {
+    accepted: Accepted,
+    published: Table,
+    image: Arc<[u8]>,
+}
+
+impl InForce {
+    fn new(accepted: Accepted, published: Table) -> Self {
+        let image = Arc::from(published.image());
+        Self {
+            accepted,
+            published,
+            image,
+        }
+    }
+}
+
+/// The stages, and what they remember.
+#[derive(Debug)]
+pub struct Pipeline {
+    settle: Settle,
+    in_force: Option<InForce>,
+    /// The revision of a table from before this start that has not been confirmed by the source yet.
+    restored: Option<u64>,
+    endpoints: Endpoints,
+    served: Option<Arc<Snapshot>>,
+    /// What is said of targets is older than the snapshot, because rules were waiting.
+    targets_stale: bool,
+    standing: Standing,
+    of_rules: Vec<Message>,
+    of_endpoints: Vec<Message>,
+    of_targets: Vec<Message>,
+}
+
+impl Pipeline {
+    /// Begins where the last run ended, if it left something.
+    #[must_use]
+    pub fn new(times: Times, saved: Option<Saved>) -> Self {
+        let restored = saved.as_ref().map(|saved| saved.table.revision());
+        let (in_force, endpoints) = saved.map_or_else(Default::default, |saved| {
+            let accepted = Accepted {
+                sessions: saved.sessions,
+                table: saved.table.clone(),
+            };
+            (Some(InForce::new(accepted, saved.table)), saved.endpoints)
+        });
+        Self {
+            settle: Settle::new(times),
+            in_force,
+            restored,
+            endpoints,
+            served: None,
+            targets_stale: false,
+            standing: Standing::default(),
+            of_rules: Vec::new(),
+            of_endpoints: Vec::new(),
+            of_targets: Vec::new(),
+        }
+    }
+
+    /// Takes what the source says now. `now_ms` is of any clock that never goes back.
+    pub fn observe(&mut self, world: &World, now_ms: u64) {
+        self.settle.observe(world, now_ms);
+    }
+
+    /// When to call [`Pipeline::advance`], if nothing is observed until then.
+    #[must_use]
+    pub fn deadline_ms(&self) -> Option<u64> {
+        self.settle.deadline_ms()
+    }
+
+    /// Does what is due. `wall_ms` counts from 1970. May be called at any time; to be called after each
+    /// [`Pipeline::observe`] and at each deadline.
+    pub fn advance(&mut self, now_ms: u64, wall_ms: u64) -> Outcome {
+        let settled = self.settle.take(now_ms);
+        let mut outcome = Outcome::default();
+        let mut once = Vec::new();
+        let changed = self.take_over(settled, wall_ms, &mut once);
+        if changed || self.targets_stale && !self.holds_rules_back() {
+            self.translate(&mut outcome);
+        }
+        if changed {
+            outcome.saved = self.in_force.as_ref().map(|in_force| Saved {
+                table: in_force.published.clone(),
+                sessions: in_force.accepted.sessions.clone(),
+                endpoints: self.endpoints.clone(),
+            });
+        }
+        let pause = self.settle.paused().map(pause_message);
+        let stands = self
+            .of_rules
+            .iter()
+            .chain(&self.of_endpoints)
+            .chain(&self.of_targets);
+        outcome.messages = self.standing.change(stands.cloned().chain(pause).collect());
+        outcome.messages.extend(once);
+        outcome
+    }
+
+    fn take_over(&mut self, settled: Settled, wall_ms: u64, once: &mut Vec<Message>) -> bool {
+        let mut changed = false;
+        if let Some(half) = settled.endpoints {
+            changed |= self.take_endpoints(&half);
+        }
+        if let Some(half) = settled.rules {
+            changed |= self.take_rules(&half, wall_ms, once);
+        }
+        changed
+    }
+
+    fn take_endpoints(&mut self, half: &EndpointsHalf) -> bool {
+        let (next, messages) = self.endpoints.next(half);
+        self.of_endpoints = messages;
+        let changed = next != self.endpoints;
+        self.endpoints = next;
+        // The first pass over a table from before must be served, even when nothing changed.
+        changed || self.served.is_none()
+    }
+
+    fn take_rules(&mut self, half: &RulesHalf, wall_ms: u64, once: &mut Vec<Message>) -> bool {
+        let before = self.in_force.as_ref();
+        let validated = validate::validate(&half.sessions);
+        let acceptance = accept::accept(before.map(|it| &it.accepted), half, validated);
+        self.of_rules = acceptance.messages;
+        let held = acceptance.accepted.is_none();
+        if let Some(revision) = self.restored.take()
+            && (held || acceptance.carried)
+        {
+            once.push(restored_message(revision));
+        }
+        let Some(accepted) = acceptance.accepted else {
+            return self.served.is_none();
+        };
+        let published = before.map(|it| &it.published);
+        match publish::publish(&accepted.table, published, wall_ms) {
+            Some(table) => {
+                once.push(published_message(&table));
+                self.in_force = Some(InForce::new(accepted, table));
+                true
+            }
+            None => self.keep_forms(accepted),
+        }
+    }
+
+    /// The same table, perhaps written differently.
+    fn keep_forms(&mut self, accepted: Accepted) -> bool {
+        let Some(in_force) = &mut self.in_force else {
+            return false;
+        };
+        let changed = in_force.accepted.sessions != accepted.sessions;
+        in_force.accepted = accepted;
+        changed || self.served.is_none()
+    }
+
+    fn translate(&mut self, outcome: &mut Outcome) {
+        let Some(in_force) = &self.in_force else {
+            return;
+        };
+        let (snapshot, messages) = translate::translate(
+            &in_force.published,
+            in_force.image.clone(),
+            &in_force.accepted.sessions,
+            &self.endpoints,
+        );
+        // A Service that goes together with its routes is missed by nobody: those have not settled yet.
+        self.targets_stale = self.holds_rules_back();
+        if !self.targets_stale {
+            self.of_targets = messages;
+        }
+        if self.served.as_deref() != Some(&snapshot) {
+            let snapshot = Arc::new(snapshot);
+            self.served = Some(snapshot.clone());
+            outcome.snapshot = Some(snapshot);
+        }
+    }
+}
+
+impl Pipeline {
+    /// Whether rules will count soon, and do not yet.
+    fn holds_rules_back(&self) -> bool {
+        self.settle.is_waiting() && self.settle.paused().is_none()
+    }
+}
+
+fn pause_message(origin: &Origin) -> Message {
+    Message {
+        severity: Severity::Warn,
+        origin: Some(origin.clone()),
+        object: None,
+        field: None,
+        what: "publication is paused by this file".to_owned(),
+        advice: "changes of routes wait, endpoints do not; delete the file to publish".to_owned(),
+    }
+}
+
+fn restored_message(revision: u64) -> Message {
+    Message {
+        severity: Severity::Warn,
+        origin: None,
+        object: None,
+        field: None,
+        what: format!(
+            "the last accepted table, revision {revision}, is served from before this start"
+        ),
+        advice: "because of the faults told here; mend them and the files count again".to_owned(),
+    }
+}
+
+fn published_message(table: &Table) -> Message {
+    let count = |number: usize, one: &str| {
+        let plural = if number == 1 { "" } else { "s" };
+        format!("{number} {one}{plural}")
+    };
+    let routes = count(table.route_count(), "route");
+    let targets = count(table.targets().count(), "target");
+    Message {
+        severity: Severity::Info,
+        origin: None,
+        object: None,
+        field: None,
+        what: format!(
+            "table {} is published: {routes} to {targets}",
+            table.revision()
+        ),
+        advice: String::new(),
+    }
+}

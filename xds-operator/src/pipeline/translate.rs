@@ -1,0 +1,133 @@
+//! What shall the proxies be given? The published table and the endpoints in, a [`Snapshot`] out, with a remark on
+//! every target that nobody answers for; pure.
+//!
+//! A target without endpoints stays in the snapshot: its route is registered and comes alive by itself.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use fixgw_core::decision::Severity;
+use fixgw_core::rule::Target;
+use fixgw_core::table::Table;
+
+use super::resolve::{Asked, Endpoints, Resolver, Unresolved};
+use crate::api::FIXSessionSpec;
+use crate::message::Message;
+use crate::world::{Kind, Located, ObjectName, Objects};
+use crate::xds::Snapshot;
+
+/// Makes a snapshot, and says which targets have nobody. `image` is the table's, shared between snapshots.
+#[must_use]
+pub fn translate(
+    table: &Table,
+    image: Arc<[u8]>,
+    sessions: &Objects<FIXSessionSpec>,
+    endpoints: &Endpoints,
+) -> (Snapshot, Vec<Message>) {
+    let resolver = Resolver::new(endpoints);
+    let mut users: BTreeMap<Target, Vec<(&ObjectName, &Located<FIXSessionSpec>)>> = BTreeMap::new();
+    for (name, session) in sessions {
+        let target = session.object.target(&name.namespace);
+        users.entry(target).or_default().push((name, session));
+    }
+    let mut resolved: BTreeMap<Target, Vec<SocketAddr>> = BTreeMap::new();
+    let mut messages = Vec::new();
+    for name in table.targets() {
+        let target = Target::cluster(name.to_owned());
+        let answer =
+            Asked::parse(name).map_or(Err(Unresolved::NoService), |asked| resolver.resolve(asked));
+        let addresses = answer.unwrap_or_else(|reason| {
+            let users = users.get(&target).map_or(&[][..], Vec::as_slice);
+            messages.push(unresolved_message(name, &reason, users));
+            Vec::new()
+        });
+        resolved.insert(target, addresses);
+    }
+    let snapshot = Snapshot {
+        table_image: image,
+        revision: table.revision(),
+        endpoints: resolved,
+    };
+    (snapshot, messages)
+}
+
+fn unresolved_message(
+    target: &str,
+    reason: &Unresolved,
+    users: &[(&ObjectName, &Located<FIXSessionSpec>)],
+) -> Message {
+    let (service, port) = target.rsplit_once(':').unwrap_or((target, ""));
+    let (what, mend) = match reason {
+        Unresolved::NoService => (
+            format!("there is no Service {service}"),
+            format!(
+                "add it with its EndpointSlice, or start with `--endpoint {service}=HOST:PORT`"
+            ),
+        ),
+        Unresolved::External => (
+            format!("the Service {service} is of type ExternalName and has no endpoints"),
+            "make it a Service with an EndpointSlice".to_owned(),
+        ),
+        Unresolved::NoPort(ports) => (
+            format!("the Service {service} has no TCP port {port}"),
+            match ports.as_slice() {
+                [] => "add the port to the Service".to_owned(),
+                ports => {
+                    let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
+                    format!(
+                        "its ports are {}; use one of them or add this one",
+                        ports.join(", ")
+                    )
+                }
+            },
+        ),
+        Unresolved::NoSlice => (
+            format!("the Service {service} has no EndpointSlice"),
+            format!(
+                "add one with the label `{}`",
+                crate::world::SERVICE_NAME_LABEL
+            ),
+        ),
+        Unresolved::NoSlicePort(name) if name.is_empty() => (
+            format!(
+                "no EndpointSlice of the Service {service} has a TCP port without a name, as port {port} is"
+            ),
+            "give the port the same name in both, or none in both".to_owned(),
+        ),
+        Unresolved::NoSlicePort(name) => (
+            format!(
+                "no EndpointSlice of the Service {service} has a TCP port named `{name}`, as port {port} is"
+            ),
+            "give the port the same name in both".to_owned(),
+        ),
+        Unresolved::NoneReady(0) => (
+            format!("the Service {service} lists no endpoint for port {port}"),
+            "start its engine".to_owned(),
+        ),
+        Unresolved::NoneReady(listed) => (
+            format!(
+                "no endpoint of the Service {service} is ready for port {port}, of {listed} listed"
+            ),
+            "look at its engine".to_owned(),
+        ),
+    };
+    let more = match users.len() {
+        0 | 1 => {
+            "the route is registered, and its Logons wait or are refused until then".to_owned()
+        }
+        many => format!(
+            "this and {} more routes are registered, and their Logons wait or are refused until then",
+            many - 1
+        ),
+    };
+    let first = users.first();
+    Message {
+        severity: Severity::Warn,
+        origin: first.and_then(|(_, session)| session.origin_of(reason.path())),
+        object: first.map(|(name, _)| format!("{} {name}", Kind::FIXSession.label())),
+        field: first.map(|_| reason.path().to_owned()),
+        what,
+        advice: format!("{mend}; {more}"),
+    }
+}

@@ -1,0 +1,104 @@
+//! Which objects are well formed, each by itself? Pure: a FIXSession becomes a core [`Rule`], or faults with the field
+//! and the place of each.
+//!
+//! Never looks at two objects at once; that is `accept`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use fixgw_core::rule::Rule;
+
+use crate::api::{self, FIXSessionSpec};
+use crate::world::{Fault, Kind, Located, ObjectName, Objects, Scope};
+
+/// A FIXSession that is well formed.
+#[derive(Clone, Debug)]
+pub struct Valid {
+    /// As written.
+    pub session: Arc<Located<FIXSessionSpec>>,
+    /// As the core takes it.
+    pub rule: Rule,
+}
+
+/// What is left after each object was looked at.
+#[derive(Clone, Debug, Default)]
+pub struct Validated {
+    /// Well-formed ones.
+    pub rules: BTreeMap<ObjectName, Valid>,
+    /// What is wrong with the others.
+    pub faults: Vec<Fault>,
+}
+
+/// Looks at every FIXSession.
+#[must_use]
+pub fn validate(sessions: &Objects<FIXSessionSpec>) -> Validated {
+    let mut validated = Validated::default();
+    for (name, session) in sessions {
+        match valid(name, session) {
+            Ok(valid) => {
+                validated.rules.insert(name.clone(), valid);
+            }
+            Err(wrongs) => {
+                let fault = |(field, what): (String, String)| Fault {
+                    origin: session.origin_of(&field),
+                    object: Some((Kind::FIXSession, name.clone())),
+                    field: Some(field),
+                    what,
+                    scope: Scope::Object,
+                };
+                validated.faults.extend(wrongs.into_iter().map(fault));
+            }
+        }
+    }
+    validated
+}
+
+/// One FIXSession, or everything that is wrong with it: field and reason.
+///
+/// # Errors
+/// When anything is.
+pub fn valid(
+    name: &ObjectName,
+    session: &Arc<Located<FIXSessionSpec>>,
+) -> Result<Valid, Vec<(String, String)>> {
+    let spec = &session.object;
+    let mut wrongs = Vec::new();
+    let rule = Rule::new(spec.rule(name.route()));
+    if let Err(errors) = &rule {
+        wrongs.extend(errors.iter().map(|error| (error.path(), error.to_string())));
+    }
+    let mut wrong = |field: &str, what: String| wrongs.push((field.to_owned(), what));
+    if !api::is_label(&spec.target.service.name) {
+        wrong(
+            "spec.target.service.name",
+            "is no name of a Service; it has lower-case letters, digits and `-`, 63 at most"
+                .to_owned(),
+        );
+    }
+    if spec.target.service.port == 0 {
+        wrong(
+            "spec.target.service.port",
+            "wants the Service's port, from 1 to 65535".to_owned(),
+        );
+    }
+    if spec
+        .max_held_connections
+        .is_some_and(|max| max > api::HELD_CONNECTIONS_MAX)
+    {
+        let most = api::HELD_CONNECTIONS_MAX;
+        wrong(
+            "spec.maxHeldConnections",
+            format!("is from 0 to {most}, which is what a whole gateway holds"),
+        );
+    }
+    if let Some(Err(error)) = spec.hold_timeout.as_deref().map(api::duration_ms) {
+        wrong("spec.holdTimeout", error.to_string());
+    }
+    match rule {
+        Ok(rule) if wrongs.is_empty() => Ok(Valid {
+            session: session.clone(),
+            rule,
+        }),
+        Ok(_) | Err(_) => Err(wrongs),
+    }
+}
