@@ -1,11 +1,15 @@
 //! What should the proxies hold, and how does it get there? The control plane of FIX gateway.
 
 pub mod api;
+pub mod cli;
+pub mod control;
 pub mod message;
 pub mod parse;
 pub mod pipeline;
 pub mod receive;
+pub mod said;
 pub mod source;
 pub mod state;
+pub mod up;
 pub mod world;
 pub mod xds;

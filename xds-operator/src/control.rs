@@ -1,0 +1,433 @@
+//! How does a directory become what the proxies hold? `fixgw control`: the source, the pipeline and the server, wired.
+//!
+//! INVARIANT: what is accepted is saved before it is served, so that a restart never serves less than was in force.
+//! Nothing here waits for a reader of its lines: what nobody reads in time is dropped, and said.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use fixgw_core::decision::Severity;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::cli::{ControlArgs, Xds};
+use crate::message::Message;
+use crate::pipeline::settle::Times;
+use crate::pipeline::{Outcome, Pipeline};
+use crate::said::{Said, Voice};
+use crate::source::directory::{Directory, DirectoryError};
+use crate::state::{StateDirectory, StateError};
+use crate::world::World;
+use crate::xds::Snapshot;
+use crate::xds::resources::WasmVm;
+use crate::xds::rollout::{Follows, Happened};
+use crate::xds::server::{Event, Fleet, Outputs, ServeError, Server, What};
+
+/// Lines that wait to be written. A storm of ten thousand Logons passes; beyond that the reader is away.
+const LINES_WAITING_MAX: usize = 16_384;
+
+/// Why there is no control plane.
+#[derive(Debug, Error)]
+pub enum ControlError {
+    /// The objects cannot be read.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The state cannot be kept.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The port is in use, or the address is none of this machine's.
+    #[error("cannot listen on {address} ({source}); free the port, or give another one with --xds")]
+    Port {
+        /// Where.
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The filter's module is not there.
+    #[error(
+        "the filter was not found at `{0}`; run scripts/build-filter, or give its path with --filter"
+    )]
+    Filter(String),
+    /// The server failed while it ran.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// The own machinery failed.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+impl ControlError {
+    const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Directory(_) | Self::State(_) | Self::Port { .. } | Self::Filter(_) => 2,
+            Self::Serve(_) | Self::Io(_) => 1,
+        }
+    }
+}
+
+/// Runs the control plane until SIGINT or SIGTERM.
+#[must_use]
+pub fn run(args: &ControlArgs) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let ended = runtime.map_err(ControlError::from).and_then(|runtime| {
+        let ended = runtime.block_on(control(args));
+        // Whoever does not take his lines must not keep us.
+        runtime.shutdown_background();
+        ended
+    });
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("fixgw: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+async fn control(args: &ControlArgs) -> Result<(), ControlError> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let filter = args
+        .filter
+        .canonicalize()
+        .map_err(|_| ControlError::Filter(args.filter.display().to_string()))?;
+    let directory = Directory::open(&args.source.directory, args.source.endpoints.clone())?;
+    let shown = directory.shown().to_owned();
+    let state = StateDirectory::open(&args.source.state_dir())?;
+    let listener = listen(&args.xds)?;
+    let speaker = Speaker::start(Voice::new(args.output));
+    let saved = match state.load(&shown) {
+        Ok(saved) => saved,
+        // Kept for people to look at; the directory alone must do.
+        Err(error) => {
+            speaker.say(Said::gateway(Severity::Error, error.to_string()));
+            None
+        }
+    };
+    let (quiet, longest) = args.source.settle();
+    let times = Times {
+        quiet_ms: millis(quiet),
+        longest_ms: millis(longest),
+        ..Times::default()
+    };
+    let mut stage = Stage {
+        pipeline: Pipeline::new(times, saved),
+        worlds: directory.follow(),
+        state,
+        shown,
+        speaker: speaker.clone(),
+        started: Instant::now(),
+    };
+    // The port answers only when there is something to serve: until then proxies wait in its queue.
+    let first = tokio::select! {
+        first = stage.first() => first,
+        _ = interrupt.recv() => return Ok(()),
+        _ = terminate.recv() => return Ok(()),
+    };
+    let revision = watch::Sender::new(first.revision);
+    let (snapshots, served) = watch::channel(first);
+    let (server, outputs) = Server::new(WasmVm::from_file(filter), served);
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serving = server.serve(listener, async {
+        let _ = stopped.await;
+    });
+    let told = tell(outputs, revision.subscribe(), args.vms, &speaker);
+    tokio::pin!(serving);
+    let ended = tokio::select! {
+        ended = &mut serving => return Ok(ended?),
+        () = stage.run(&snapshots, &revision) => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+    };
+    let _ = stop.send(());
+    serving.await?;
+    // What was decided is told before the end.
+    for task in told {
+        task.abort();
+    }
+    drop(stage);
+    speaker.finish().await;
+    ended
+}
+
+fn listen(xds: &Xds) -> Result<TcpListener, ControlError> {
+    let refused = |source| {
+        let address = match xds {
+            Xds::Address(address) => address.to_string(),
+            Xds::Stdin => "the socket on standard input".to_owned(),
+        };
+        ControlError::Port { address, source }
+    };
+    let listener = match xds {
+        Xds::Address(address) => bind(*address),
+        Xds::Stdin => io::stdin()
+            .as_fd()
+            .try_clone_to_owned()
+            .map(std::net::TcpListener::from),
+    };
+    listener
+        .and_then(|listener| {
+            listener.set_nonblocking(true)?;
+            TcpListener::from_std(listener)
+        })
+        .map_err(refused)
+}
+
+fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    std::net::TcpListener::bind(address)
+}
+
+/// The pipeline with its two ends: the source and the state directory.
+struct Stage {
+    pipeline: Pipeline,
+    worlds: watch::Receiver<World>,
+    state: StateDirectory,
+    shown: String,
+    speaker: Speaker,
+    started: Instant,
+}
+
+impl Stage {
+    /// The first thing to serve.
+    async fn first(&mut self) -> Arc<Snapshot> {
+        self.observe();
+        loop {
+            if let Some(snapshot) = self.advance() {
+                return snapshot;
+            }
+            self.wait().await;
+        }
+    }
+
+    /// Serves what changes, until the source ends.
+    async fn run(
+        &mut self,
+        snapshots: &watch::Sender<Arc<Snapshot>>,
+        revision: &watch::Sender<u64>,
+    ) {
+        loop {
+            self.wait().await;
+            if let Some(snapshot) = self.advance() {
+                revision.send_replace(snapshot.revision);
+                snapshots.send_replace(snapshot);
+            }
+        }
+    }
+
+    /// Until the source says something, or something is due.
+    async fn wait(&mut self) {
+        let due = self
+            .pipeline
+            .deadline_ms()
+            .map(|due| due.saturating_sub(self.now_ms()));
+        let due = async {
+            match due {
+                Some(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
+                None => std::future::pending().await,
+            }
+        };
+        let changed = tokio::select! {
+            () = due => Ok(false),
+            changed = self.worlds.changed() => changed.map(|()| true),
+        };
+        match changed {
+            Ok(false) => {}
+            Ok(true) => self.observe(),
+            // The source's thread is gone: what is served stays, and nothing more can change.
+            Err(_) => {
+                self.speaker.say(Said::gateway(
+                    Severity::Critical,
+                    "the directory is no longer followed; the table in force stays, restart the control plane",
+                ));
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    fn observe(&mut self) {
+        let world = self.worlds.borrow_and_update().clone();
+        self.pipeline.observe(&world, self.now_ms());
+    }
+
+    fn advance(&mut self) -> Option<Arc<Snapshot>> {
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, millis);
+        let Outcome {
+            messages,
+            snapshot,
+            saved,
+        } = self.pipeline.advance(self.now_ms(), wall);
+        if let Some(saved) = saved
+            && let Err(error) = self.state.save(&saved, &self.shown)
+        {
+            self.speaker
+                .say(Said::gateway(Severity::Error, error.to_string()));
+        }
+        for message in messages {
+            self.speaker.say(message.into());
+        }
+        snapshot
+    }
+
+    fn now_ms(&self) -> u64 {
+        millis(self.started.elapsed())
+    }
+}
+
+impl From<Message> for Said {
+    fn from(message: Message) -> Self {
+        let origin = message.origin;
+        let place = |number: u32| (number > 0).then_some(u64::from(number));
+        let advice = if message.advice.is_empty() {
+            String::new()
+        } else {
+            format!("; {}", message.advice)
+        };
+        Self::Object {
+            severity: message.severity.label(),
+            line: origin.as_ref().and_then(|origin| place(origin.line)),
+            column: origin.as_ref().and_then(|origin| place(origin.column)),
+            file: origin.map(|origin| origin.file.to_string()),
+            object: message.object,
+            field: message.field,
+            message: message.what + &advice,
+        }
+    }
+}
+
+/// Tells what the server hears: decisions, events, and when every VM uses what is served.
+fn tell(
+    outputs: Outputs,
+    revision: watch::Receiver<u64>,
+    vms: usize,
+    speaker: &Speaker,
+) -> [JoinHandle<()>; 3] {
+    let Outputs {
+        mut events,
+        mut decisions,
+        mut fleet,
+        ..
+    } = outputs;
+    let (of_events, of_decisions, of_fleet) = (speaker.clone(), speaker.clone(), speaker.clone());
+    [
+        tokio::spawn(async move {
+            while let Some(event) = events.recv().await {
+                of_events.say(Said::gateway(severity(&event), event.to_string()));
+            }
+        }),
+        tokio::spawn(async move {
+            while let Some(decision) = decisions.recv().await {
+                of_decisions.say(Said::Decision(decision));
+            }
+        }),
+        tokio::spawn(async move {
+            let mut told = None;
+            while fleet.changed().await.is_ok() {
+                let now = applied(&fleet.borrow_and_update(), *revision.borrow(), vms);
+                if let Some((revision, readiness, vms)) = now
+                    && told != Some((revision, readiness))
+                {
+                    told = Some((revision, readiness));
+                    of_fleet.say(Said::Applied {
+                        revision,
+                        readiness,
+                        vms,
+                    });
+                }
+            }
+        }),
+    ]
+}
+
+/// Revision, readiness and number of VMs, when all of them use the same, it is what is served, and none is missing.
+fn applied(fleet: &Fleet, served: u64, vms_wanted: usize) -> Option<(u64, u64, usize)> {
+    let mut vms = fleet.proxies.values().flat_map(|proxy| &proxy.vms);
+    let first = vms.next()?;
+    let same = vms.all(|vm| {
+        (vm.table_revision, vm.readiness_version) == (first.table_revision, first.readiness_version)
+    });
+    let count = fleet.proxies.values().map(|proxy| proxy.vms.len()).sum();
+    let whole = same
+        && first.table_revision == served
+        && first.readiness_version > 0
+        && count >= vms_wanted;
+    whole.then_some((first.table_revision, first.readiness_version, count))
+}
+
+/// What the course of a rollout says in passing is for programs; what does not work is for people.
+const fn severity(event: &Event) -> Severity {
+    match &event.what {
+        What::Rollout(Happened::Rejected {
+            follows: Follows::MustRestart,
+            ..
+        }) => Severity::Critical,
+        What::Refused { .. } | What::Rollout(Happened::Rejected { .. }) => Severity::Error,
+        What::Rollout(Happened::Behind { .. }) | What::Disconnected => Severity::Warn,
+        What::Connected { .. }
+        | What::VmUses { .. }
+        | What::VmGone { .. }
+        | What::Rollout(Happened::TableAcknowledged { .. } | Happened::Removed { .. }) => {
+            Severity::Debug
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Writes lines on a thread of its own, so that a reader that stalls stops nothing else.
+#[derive(Clone)]
+struct Speaker {
+    lines: mpsc::Sender<Said>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Speaker {
+    fn start(voice: Voice) -> Self {
+        let (lines, mut waiting) = mpsc::channel::<Said>(LINES_WAITING_MAX);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let counted = dropped.clone();
+        std::thread::spawn(move || {
+            while let Some(said) = waiting.blocking_recv() {
+                let missed = counted.swap(0, Ordering::Relaxed);
+                if missed > 0 {
+                    let missed =
+                        format!("{missed} lines were dropped because nobody read them in time");
+                    let _ = voice.say(&Said::gateway(Severity::Warn, missed));
+                }
+                // Nobody reads any more: sessions are worth more than lines.
+                let _ = voice.say(&said);
+            }
+        });
+        Self { lines, dropped }
+    }
+
+    fn say(&self, said: Said) {
+        if self.lines.try_send(said).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits until what was said is written, for a moment.
+    async fn finish(self) {
+        const LAST_WORDS: Duration = Duration::from_secs(1);
+        let written = async {
+            while self.lines.capacity() < LINES_WAITING_MAX {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let _ = tokio::time::timeout(LAST_WORDS, written).await;
+    }
+}

@@ -1,0 +1,91 @@
+//! What does Envoy's admin interface say? Asked over a Unix socket in the run directory, so that it needs no port,
+//! unless the user wants it on one.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+
+/// Bytes of an answer: the addresses of a thousand listeners are 100 kB.
+const ANSWER_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Time for an answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Where the admin interface listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Admin {
+    /// A Unix socket.
+    Socket(PathBuf),
+    /// A port.
+    Port(SocketAddr),
+}
+
+/// The listeners that take connections, with their addresses; `None` while Envoy does not answer.
+pub async fn listeners(admin: &Admin) -> Option<BTreeMap<String, String>> {
+    let asked = async {
+        match admin {
+            Admin::Socket(path) => get(UnixStream::connect(path).await.ok()?).await,
+            Admin::Port(address) => get(TcpStream::connect(address).await.ok()?).await,
+        }
+    };
+    addresses(&timeout(ANSWER_TIMEOUT, asked).await.ok()??)
+}
+
+async fn get(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Option<Vec<u8>> {
+    let path = "/listeners?format=json";
+    let request = format!("GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = Vec::new();
+    stream
+        .take(ANSWER_BYTES_MAX)
+        .read_to_end(&mut answer)
+        .await
+        .ok()?;
+    let head_end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
+    answer
+        .starts_with(b"HTTP/1.")
+        .then(|| answer.split_off(head_end + 4))
+}
+
+fn addresses(body: &[u8]) -> Option<BTreeMap<String, String>> {
+    let body: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let statuses = body.get("listener_statuses")?.as_array()?;
+    let listeners = statuses.iter().filter_map(|status| {
+        let name = status.get("name")?.as_str()?;
+        let socket = status.get("local_address")?.get("socket_address")?;
+        let ip: std::net::IpAddr = socket.get("address")?.as_str()?.parse().ok()?;
+        let port = u16::try_from(socket.get("port_value")?.as_u64()?).ok()?;
+        Some((
+            name.to_owned(),
+            std::net::SocketAddr::new(ip, port).to_string(),
+        ))
+    });
+    Some(listeners.collect())
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_and_what_has_none_is_left_out() {
+        let body = br#"{"listener_statuses":[
+            {"name":"main","local_address":{"socket_address":{"address":"127.0.0.1","port_value":9878}}},
+            {"name":"six","local_address":{"socket_address":{"address":"::1","port_value":1}}},
+            {"name":"fixgw-control"}]}"#;
+        let found = addresses(body).unwrap();
+        assert_eq!(found.len(), 2);
+        assert_eq!(found["main"], "127.0.0.1:9878");
+        assert_eq!(found["six"], "[::1]:1");
+        assert_eq!(addresses(b"no json"), None);
+    }
+}

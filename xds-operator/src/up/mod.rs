@@ -1,0 +1,494 @@
+//! How does one machine run a whole gateway? `fixgw up` supervises three parts: Envoy, the control plane
+//! (`fixgw control`, over a socket that survives its restart) and the reject engine.
+//!
+//! INVARIANT: the end of the control plane or of the reject engine ends no session; each is started again. Every part
+//! ends with the supervisor, whatever ends that.
+
+pub mod admin;
+pub mod bootstrap;
+pub mod child;
+mod place;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, ExitStatus, Stdio};
+use std::time::Duration;
+
+use fixgw_core::decision::Severity;
+use serde_json::Value;
+use tempfile::TempDir;
+use thiserror::Error;
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+
+use crate::cli::UpArgs;
+use crate::said::{Form, LINE_TEXT, Said, Voice};
+use admin::Admin;
+use bootstrap::Plan;
+
+/// Time from the start of Envoy until every worker has a table. Compiling the filter takes a busy machine seconds.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often Envoy is asked for its listeners while it starts.
+const LOOK: Duration = Duration::from_millis(50);
+/// First pause before a part is started again; doubled each time it ends at once.
+const RESTART_PAUSE: Duration = Duration::from_millis(100);
+/// Longest pause before a part is started again.
+const RESTART_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// A part that ran for so long has not ended "at once".
+const RAN_WELL: Duration = Duration::from_secs(10);
+/// Time that the reject engine has to say its address.
+const ADDRESS_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why there is no gateway (any more).
+#[derive(Debug, Error)]
+pub enum UpError {
+    /// Something that it needs is missing or in use; nothing was started.
+    #[error(transparent)]
+    Place(#[from] place::PlaceError),
+    /// A part could not be started.
+    #[error("{name} could not be started: {source}; check that it is there and may be executed")]
+    Start {
+        /// Which.
+        name: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// The control plane refused; it has said why.
+    #[error("the control plane could not start")]
+    Control,
+    /// Envoy ended, and its sessions with it.
+    #[error("Envoy ended ({status}){last}; its log is `{log}`")]
+    Envoy {
+        /// How.
+        status: ExitStatus,
+        /// The last line of its log.
+        last: String,
+        /// Where its log is.
+        log: String,
+    },
+    /// Not ready in time.
+    #[error("the gateway was not ready within {} s; Envoy's log is `{log}`", START_TIMEOUT.as_secs())]
+    NotReady {
+        /// Where Envoy's log is.
+        log: String,
+    },
+    /// The own machinery failed.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The bootstrap could not be made.
+    #[error(transparent)]
+    Template(#[from] bootstrap::TemplateError),
+}
+
+impl UpError {
+    /// 2: it could not start. 1: it failed while it ran.
+    #[must_use]
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Place(_) | Self::Start { .. } | Self::Control | Self::Template(_) => 2,
+            Self::Envoy { .. } | Self::NotReady { .. } | Self::Io(_) => 1,
+        }
+    }
+}
+
+/// Runs a gateway until Ctrl-C or SIGTERM.
+#[must_use]
+pub fn run(args: &UpArgs) -> ExitCode {
+    // One thread: the kernel ties the parts to the thread that starts them.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let ended = runtime
+        .map_err(UpError::from)
+        .and_then(|runtime| runtime.block_on(supervise(args)));
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if !matches!(error, UpError::Control) {
+                eprintln!("fixgw: {error}");
+            }
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+async fn supervise(args: &UpArgs) -> Result<(), UpError> {
+    // Before anything is started, so that Ctrl-C never leaves a part behind.
+    let mut signals = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
+    let mut gateway = tokio::select! {
+        gateway = Gateway::start(args) => gateway?,
+        () = asked_to_stop(&mut signals) => return Ok(()),
+    };
+    let ended = gateway.watch(&mut signals).await;
+    gateway.stop().await;
+    ended
+}
+
+async fn asked_to_stop((interrupt, terminate): &mut (Signal, Signal)) {
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// A part that is started again when it ends.
+struct Part {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    started: Instant,
+    pause: Duration,
+}
+
+impl Part {
+    fn new(mut child: Child, name: &'static str, pause: Duration) -> Result<Self, UpError> {
+        let out = child.stdout.take().ok_or_else(|| UpError::Start {
+            name,
+            source: io::Error::other("it has no standard output"),
+        })?;
+        Ok(Self {
+            child,
+            lines: BufReader::new(out).lines(),
+            started: Instant::now(),
+            pause,
+        })
+    }
+
+    /// The pause before the next start, after this one ended.
+    fn next_pause(&self) -> Duration {
+        if self.started.elapsed() > RAN_WELL {
+            RESTART_PAUSE
+        } else {
+            (self.pause * 2).min(RESTART_PAUSE_MAX)
+        }
+    }
+}
+
+struct Gateway<'a> {
+    args: &'a UpArgs,
+    voice: Voice,
+    place: place::Place,
+    /// Holds the bootstrap and the admin socket; removed at the end.
+    _run: TempDir,
+    admin: Admin,
+    control_socket: TcpListener,
+    envoy: Child,
+    envoy_log: PathBuf,
+    control: Part,
+    reject: Option<(Part, SocketAddr)>,
+    workers: u64,
+    applied: Option<u64>,
+    ready: bool,
+    started: Instant,
+}
+
+impl<'a> Gateway<'a> {
+    async fn start(args: &'a UpArgs) -> Result<Self, UpError> {
+        let voice = Voice::new(if args.json { Form::Json } else { Form::Text });
+        let place = place::Place::find(args)?;
+        let run = tempfile::Builder::new().prefix("fixgw-").tempdir()?;
+        let control_socket = TcpListener::bind("127.0.0.1:0")?;
+        let workers = u64::from(args.workers.unwrap_or_else(processors));
+        let control = start_control(args, &place, &control_socket, workers, RESTART_PAUSE)?;
+        tell_child(voice, "control", &control.child);
+        let reject = match &place.reject_engine {
+            Some(program) => {
+                let any = SocketAddr::from(([127, 0, 0, 1], 0));
+                let (part, address) = start_reject(args, program, any, RESTART_PAUSE).await?;
+                tell_child(voice, "reject-engine", &part.child);
+                Some((part, address))
+            }
+            None => None,
+        };
+        let admin = args
+            .admin
+            .map_or_else(|| Admin::Socket(run.path().join("admin.sock")), Admin::Port);
+        let plan = Plan {
+            node_id: format!("fixgw-up-{}", std::process::id()),
+            listeners: args
+                .listeners
+                .iter()
+                .map(|l| (l.name.clone(), l.address))
+                .collect(),
+            control_plane: control_socket.local_addr()?,
+            reject_engine: reject.as_ref().map(|(_, address)| *address),
+            filter: place.filter.clone(),
+            admin: admin.clone(),
+        };
+        let bootstrap_path = run.path().join("bootstrap.json");
+        std::fs::write(&bootstrap_path, bootstrap::render(&plan)?.to_string())?;
+        let envoy_log = place.state_dir.join("envoy.log");
+        let envoy = start_envoy(args, &place.envoy, &bootstrap_path, &envoy_log, workers)?;
+        tell_child(voice, "envoy", &envoy);
+        Ok(Self {
+            args,
+            voice,
+            place,
+            _run: run,
+            admin,
+            control_socket,
+            envoy,
+            envoy_log,
+            control,
+            reject,
+            workers,
+            applied: None,
+            ready: false,
+            started: Instant::now(),
+        })
+    }
+
+    /// Until a signal, the end of Envoy, or a start that fails.
+    async fn watch(&mut self, signals: &mut (Signal, Signal)) -> Result<(), UpError> {
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = asked_to_stop(signals) => return Ok(()),
+                status = self.envoy.wait() => return Err(self.envoy_ended(status?)),
+                line = self.control.lines.next_line() => match line? {
+                    Some(line) => self.relay(&line),
+                    None => self.control_ended().await?,
+                },
+                line = next_line(&mut self.reject) => {
+                    // What it says of each answer stands in the decision record already.
+                    if line.is_none() {
+                        self.reject_ended().await?;
+                    }
+                }
+                _ = look.tick(), if !self.ready => self.look().await?,
+            }
+        }
+    }
+
+    /// Passes on what the control plane says, and notes when the workers have a table.
+    fn relay(&mut self, line: &str) {
+        let said: Value = serde_json::from_str(line).unwrap_or_default();
+        let text = |key: &str| said.get(key).and_then(Value::as_str);
+        if text("event") == Some("applied") {
+            self.applied = said.get("revision").and_then(Value::as_u64);
+        }
+        let _ = self.voice.relay(line, text("severity"), text(LINE_TEXT));
+    }
+
+    /// Whether the listeners are there and the workers have a table.
+    async fn look(&mut self) -> Result<(), UpError> {
+        if let Some(revision) = self.applied
+            && let Some(found) = admin::listeners(&self.admin).await
+            && let Some(addresses) = self.addresses(&found)
+        {
+            self.ready = true;
+            for (name, address) in addresses {
+                self.say(&Said::Listening { name, address });
+            }
+            self.say(&Said::Ready {
+                revision,
+                workers: self.workers,
+            });
+        } else if self.started.elapsed() > START_TIMEOUT {
+            return Err(UpError::NotReady {
+                log: self.envoy_log.display().to_string(),
+            });
+        }
+        Ok(())
+    }
+
+    fn addresses(&self, found: &BTreeMap<String, String>) -> Option<Vec<(String, String)>> {
+        let listeners = self.args.listeners.iter();
+        listeners
+            .map(|listener| Some((listener.name.clone(), found.get(&listener.name)?.clone())))
+            .collect()
+    }
+
+    fn envoy_ended(&self, status: ExitStatus) -> UpError {
+        let log = std::fs::read_to_string(&self.envoy_log).unwrap_or_default();
+        let last = log.lines().rfind(|line| !line.trim().is_empty());
+        UpError::Envoy {
+            status,
+            last: last.map(|line| format!(": {line}")).unwrap_or_default(),
+            log: self.envoy_log.display().to_string(),
+        }
+    }
+
+    async fn control_ended(&mut self) -> Result<(), UpError> {
+        let status = self.control.child.wait().await?;
+        // It says itself why it refuses, and would again.
+        if status.code() == Some(2) {
+            return Err(UpError::Control);
+        }
+        self.say(&Said::gateway(
+            Severity::Error,
+            format!("the control plane ended ({status}); sessions and routing go on, it is started again"),
+        ));
+        let pause = self.control.next_pause();
+        sleep(pause).await;
+        self.control = start_control(
+            self.args,
+            &self.place,
+            &self.control_socket,
+            self.workers,
+            pause,
+        )?;
+        tell_child(self.voice, "control", &self.control.child);
+        Ok(())
+    }
+
+    async fn reject_ended(&mut self) -> Result<(), UpError> {
+        let Some((part, address)) = &mut self.reject else {
+            return Ok(());
+        };
+        let (status, pause, address) = (part.child.wait().await?, part.next_pause(), *address);
+        self.say(&Said::gateway(
+            Severity::Error,
+            format!("the reject engine ended ({status}); sessions and routing go on, it is started again"),
+        ));
+        sleep(pause).await;
+        if let Some(program) = &self.place.reject_engine {
+            let (part, address) = start_reject(self.args, program, address, pause).await?;
+            tell_child(self.voice, "reject-engine", &part.child);
+            self.reject = Some((part, address));
+        }
+        Ok(())
+    }
+
+    async fn stop(mut self) {
+        // Envoy first: what still arrives is then refused by the kernel rather than by half a gateway.
+        child::end(&mut self.envoy).await;
+        child::end(&mut self.control.child).await;
+        if let Some((part, _)) = &mut self.reject {
+            child::end(&mut part.child).await;
+        }
+        self.say(&Said::Stopped {});
+    }
+
+    fn say(&self, said: &Said) {
+        // A closed standard output ends nothing: sessions are worth more than lines.
+        let _ = self.voice.say(said);
+    }
+}
+
+fn tell_child(voice: Voice, name: &'static str, child: &Child) {
+    if let Some(pid) = child.id() {
+        let _ = voice.say(&Said::Child { name, pid });
+    }
+}
+
+fn processors() -> u32 {
+    std::thread::available_parallelism()
+        .ok()
+        .and_then(|n| u32::try_from(n.get()).ok())
+        .unwrap_or(2)
+}
+
+async fn next_line(reject: &mut Option<(Part, SocketAddr)>) -> Option<String> {
+    match reject {
+        Some((part, _)) => part.lines.next_line().await.ok().flatten(),
+        None => std::future::pending().await,
+    }
+}
+
+fn start_control(
+    args: &UpArgs,
+    place: &place::Place,
+    socket: &TcpListener,
+    workers: u64,
+    pause: Duration,
+) -> Result<Part, UpError> {
+    let refused = |source| UpError::Start {
+        name: "the control plane",
+        source,
+    };
+    let own = std::env::current_exe().map_err(refused)?;
+    let mut command = child::command(&own).map_err(refused)?;
+    command
+        .arg("control")
+        .arg(&args.source.directory)
+        .args(["--xds", "stdin"]);
+    command.args(["--output", if args.json { "json" } else { "both" }]);
+    command
+        .arg("--filter")
+        .arg(&place.filter)
+        .arg("--state-dir")
+        .arg(&place.state_dir);
+    for endpoint in &args.source.endpoints {
+        command.arg("--endpoint").arg(endpoint.to_string());
+    }
+    command
+        .arg("--settle-quiet-ms")
+        .arg(args.source.settle_quiet_ms.to_string());
+    command
+        .arg("--settle-max-ms")
+        .arg(args.source.settle_max_ms.to_string());
+    // One for each worker, and the main thread's.
+    command.arg("--vms").arg((workers + 1).to_string());
+    let socket: OwnedFd = socket.try_clone().map_err(refused)?.into();
+    command.stdin(Stdio::from(socket)).stdout(Stdio::piped());
+    Part::new(
+        command.spawn().map_err(refused)?,
+        "the control plane",
+        pause,
+    )
+}
+
+async fn start_reject(
+    args: &UpArgs,
+    program: &Path,
+    address: SocketAddr,
+    pause: Duration,
+) -> Result<(Part, SocketAddr), UpError> {
+    let name = "the reject engine";
+    let refused = |source| UpError::Start { name, source };
+    let mut command = child::command(program).map_err(refused)?;
+    command
+        .arg("--listen")
+        .arg(address.to_string())
+        .arg("--text")
+        .arg(&args.reject_text);
+    command.stdout(Stdio::piped());
+    let mut part = Part::new(command.spawn().map_err(refused)?, name, pause)?;
+    // Its first line ends with its address.
+    let first = timeout(ADDRESS_TIMEOUT, part.lines.next_line())
+        .await
+        .map_err(|late| refused(late.into()))?;
+    let address = first?
+        .as_deref()
+        .and_then(|line| line.rsplit(' ').next()?.parse().ok());
+    let address = address.ok_or_else(|| refused(io::Error::other("it did not say its address")))?;
+    Ok((part, address))
+}
+
+fn start_envoy(
+    args: &UpArgs,
+    envoy: &Path,
+    bootstrap: &Path,
+    log: &Path,
+    workers: u64,
+) -> Result<Child, UpError> {
+    let refused = |source| UpError::Start {
+        name: "Envoy",
+        source,
+    };
+    // The log of the run before is kept beside it: one file, so that it cannot grow without a bound over restarts.
+    let _ = std::fs::rename(log, log.with_extension("log.1"));
+    let mut command = child::command(envoy).map_err(refused)?;
+    command
+        .arg("-c")
+        .arg(bootstrap)
+        .arg("--concurrency")
+        .arg(workers.to_string());
+    // Gateways side by side on one machine must not meet in Envoy's shared memory.
+    command
+        .arg("--disable-hot-restart")
+        .arg("--log-path")
+        .arg(log)
+        .args(["-l", &args.envoy_log_level]);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().map_err(refused)
+}

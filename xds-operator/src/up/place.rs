@@ -1,0 +1,183 @@
+//! Is everything there that a gateway needs? Asked before anything is started; each lack is one sentence that says
+//! what to do.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use thiserror::Error;
+
+use crate::cli::UpArgs;
+
+/// What is missing or in use.
+#[derive(Debug, Error)]
+pub enum PlaceError {
+    /// No directory of objects.
+    #[error("`{0}` is no directory; give the directory that holds your FIXSession files")]
+    Directory(String),
+    /// The state directory cannot be used.
+    #[error(
+        "the state directory `{path}` cannot be written ({source}); give another one with --state-dir"
+    )]
+    State {
+        /// Which.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another gateway uses the state directory.
+    #[error(
+        "the state directory `{0}` is in use by another gateway; stop that one, or give another with --state-dir"
+    )]
+    StateInUse(String),
+    /// No Envoy.
+    #[error("Envoy was not found at `{0}`; run scripts/setup, or give its path with --envoy")]
+    Envoy(String),
+    /// No filter.
+    #[error(
+        "the filter was not found at `{0}`; run scripts/build-filter, or give its path with --filter"
+    )]
+    Filter(String),
+    /// No reject engine.
+    #[error(
+        "the reject engine was not found at `{0}`; give its path with --reject-engine, or use --no-reject"
+    )]
+    RejectEngine(String),
+    /// A port is in use, or the address is none of this machine's.
+    #[error(
+        "cannot listen on {address} for `{name}` ({source}); free the port, or give another with --listen"
+    )]
+    Port {
+        /// The listener.
+        name: String,
+        /// Its address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// Two listeners of one name.
+    #[error("two listeners are named `{0}`; give each --listen a name of its own")]
+    SameName(String),
+}
+
+/// What was found.
+#[derive(Debug)]
+pub struct Place {
+    /// Envoy.
+    pub envoy: PathBuf,
+    /// The filter's code.
+    pub filter: PathBuf,
+    /// The reject engine, if it is wanted.
+    pub reject_engine: Option<PathBuf>,
+    /// The state directory.
+    pub state_dir: PathBuf,
+    /// Held while this gateway runs.
+    _lock: File,
+}
+
+impl Place {
+    /// Looks for everything.
+    ///
+    /// # Errors
+    /// The first thing that is missing or in use.
+    pub fn find(args: &UpArgs) -> Result<Self, PlaceError> {
+        if !args.source.directory.is_dir() {
+            return Err(PlaceError::Directory(
+                args.source.directory.display().to_string(),
+            ));
+        }
+        let envoy = program(&args.envoy)
+            .ok_or_else(|| PlaceError::Envoy(args.envoy.display().to_string()))?;
+        let filter = args
+            .filter
+            .clone()
+            .unwrap_or_else(|| beside("fixgw_filter.wasm"));
+        let filter =
+            existing(&filter).ok_or_else(|| PlaceError::Filter(filter.display().to_string()))?;
+        let reject_engine = if args.no_reject {
+            None
+        } else {
+            let wanted = args
+                .reject_engine
+                .clone()
+                .unwrap_or_else(|| beside("fixgw-reject-engine"));
+            let missing = || PlaceError::RejectEngine(wanted.display().to_string());
+            Some(program(&wanted).ok_or_else(missing)?)
+        };
+        let state_dir = args.source.state_dir();
+        let lock = lock(&state_dir)?;
+        ports(args)?;
+        Ok(Self {
+            envoy,
+            filter,
+            reject_engine,
+            state_dir,
+            _lock: lock,
+        })
+    }
+}
+
+fn lock(state_dir: &Path) -> Result<File, PlaceError> {
+    let path = || state_dir.display().to_string();
+    let refused = |source| PlaceError::State {
+        path: path(),
+        source,
+    };
+    fs::create_dir_all(state_dir).map_err(refused)?;
+    let lock = File::create(state_dir.join("lock")).map_err(refused)?;
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(lock),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(PlaceError::StateInUse(path())),
+        Err(error) => Err(refused(error.into())),
+    }
+}
+
+/// Envoy shares its ports among workers and would share them with a stranger, too: so they are tried here.
+fn ports(args: &UpArgs) -> Result<(), PlaceError> {
+    for (index, listener) in args.listeners.iter().enumerate() {
+        if args
+            .listeners
+            .iter()
+            .take(index)
+            .any(|earlier| earlier.name == listener.name)
+        {
+            return Err(PlaceError::SameName(listener.name.clone()));
+        }
+        TcpListener::bind(listener.address).map_err(|source| PlaceError::Port {
+            name: listener.name.clone(),
+            address: listener.address,
+            source,
+        })?;
+    }
+    Ok(())
+}
+
+fn beside(name: &str) -> PathBuf {
+    let own = std::env::current_exe().ok();
+    own.as_deref()
+        .and_then(Path::parent)
+        .unwrap_or(Path::new("."))
+        .join(name)
+}
+
+fn existing(path: &Path) -> Option<PathBuf> {
+    path.is_file().then(|| path.canonicalize().ok()).flatten()
+}
+
+/// A program by its path, or by its name on `PATH`.
+fn program(wanted: &Path) -> Option<PathBuf> {
+    let executable = |path: &Path| {
+        let mode = path.metadata().ok()?.permissions().mode();
+        (mode & 0o111 != 0).then(|| existing(path)).flatten()
+    };
+    if wanted.components().count() > 1 {
+        return executable(wanted);
+    }
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(OsStr::new(&path))
+        .find_map(|directory| executable(&directory.join(wanted)))
+}
