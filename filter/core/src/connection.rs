@@ -164,7 +164,7 @@ impl Connection {
         };
         self.state = State::Decided;
         let reason = Reason::IncompleteLogon;
-        (bytes > 0).then(|| record(view, Decision::Closed, reason, None, bytes))
+        (bytes > 0).then(|| Box::new(record(view, Decision::Closed, reason, None, bytes)))
     }
 
     /// A fault in the filter on this connection: it alone is closed.
@@ -222,12 +222,15 @@ impl Connection {
             .readiness
             .is_some_and(|readiness| readiness.is_ready(&cluster))
         {
-            return Step::Connect { cluster, record };
+            return Step::Connect {
+                cluster,
+                record: Box::new(record),
+            };
         }
         record.decision = Decision::Closed;
         record.reason = Reason::NoReadyEndpoint;
         Step::Close {
-            record: Some(record),
+            record: Some(Box::new(record)),
         }
     }
 
@@ -246,17 +249,17 @@ impl Connection {
                 record.target = Some(cluster.clone());
                 Step::Reject {
                     cluster: cluster.clone(),
-                    record,
+                    record: Box::new(record),
                 }
             }
             None => self.close(record),
         }
     }
 
-    fn close(&mut self, record: Box<DecisionRecord>) -> Step {
+    fn close(&mut self, record: DecisionRecord) -> Step {
         self.state = State::Decided;
         Step::Close {
-            record: Some(record),
+            record: Some(Box::new(record)),
         }
     }
 }
@@ -285,8 +288,8 @@ fn record(
     reason: Reason,
     detail: Option<String>,
     bytes: usize,
-) -> Box<DecisionRecord> {
-    Box::new(DecisionRecord {
+) -> DecisionRecord {
+    DecisionRecord {
         decision,
         reason,
         route: None,
@@ -296,7 +299,7 @@ fn record(
         detail,
         received: None,
         received_bytes: bytes as u64,
-    })
+    }
 }
 
 /// A record where no route was decided: the fields that identify the counterparty, and the bytes, redacted.
@@ -305,7 +308,7 @@ fn undecided(
     reason: Reason,
     detail: Option<String>,
     buffer: &[u8],
-) -> Box<DecisionRecord> {
+) -> DecisionRecord {
     let mut record = record(view, Decision::Closed, reason, detail, buffer.len());
     let mut seen: Vec<Tag> = Vec::new();
     for item in wire::Fields::new(buffer) {

@@ -104,22 +104,26 @@ enum Value {
     Number(i64),
 }
 
-fn text(value: impl Into<String>) -> Option<AnyValue> {
-    Some(AnyValue {
-        value: Some(Value::Text(value.into())),
-    })
+fn text(value: &str) -> AnyValue {
+    AnyValue {
+        value: Some(Value::Text(value.to_string())),
+    }
 }
 
-fn attribute_value(key: &str, value: Attribute<'_>) -> KeyValue {
+fn number(value: u64) -> AnyValue {
+    AnyValue {
+        value: Some(Value::Number(i64::try_from(value).unwrap_or(i64::MAX))),
+    }
+}
+
+fn key_value(key: &str, value: Attribute<'_>) -> KeyValue {
     let value = match value {
         Attribute::Text(value) => text(value),
-        Attribute::Number(value) => Some(AnyValue {
-            value: Some(Value::Number(i64::try_from(value).unwrap_or(i64::MAX))),
-        }),
+        Attribute::Number(value) => number(value),
     };
     KeyValue {
         key: key.to_string(),
-        value,
+        value: Some(value),
     }
 }
 
@@ -128,22 +132,19 @@ fn attribute_value(key: &str, value: Attribute<'_>) -> KeyValue {
 pub fn log_record(record: &DecisionRecord, origin: &Origin, unix_nanos: u64) -> Vec<u8> {
     let mut attributes = Vec::new();
     record.attributes(origin, |key, value| {
-        attributes.push(attribute_value(key, value));
+        attributes.push(key_value(key, value));
     });
     for (label, value) in &record.fields {
         let key = format!("{}{label}", attribute::FIELD_PREFIX);
-        attributes.push(attribute_value(&key, Attribute::Text(value)));
+        attributes.push(key_value(&key, Attribute::Text(value)));
     }
     let severity = record.severity();
+    let body = format!("{} {}", record.decision.label(), record.reason.label());
     let message = LogRecord {
         time_unix_nano: unix_nanos,
         severity_number: i32::from(severity.otlp_number()),
         severity_text: severity.label().to_string(),
-        body: text(format!(
-            "{} {}",
-            record.decision.label(),
-            record.reason.label()
-        )),
+        body: Some(text(&body)),
         attributes,
         observed_time_unix_nano: unix_nanos,
         event_name: attribute::EVENT_DECISION.to_string(),
@@ -155,8 +156,8 @@ pub fn log_record(record: &DecisionRecord, origin: &Origin, unix_nanos: u64) -> 
 #[must_use]
 pub fn export_request(node_id: &str, log_records: &[Vec<u8>]) -> Vec<u8> {
     let attributes = vec![
-        attribute_value("service.name", Attribute::Text(SERVICE_NAME)),
-        attribute_value("service.instance.id", Attribute::Text(node_id)),
+        key_value("service.name", Attribute::Text(SERVICE_NAME)),
+        key_value("service.instance.id", Attribute::Text(node_id)),
     ];
     let request = ExportRequest {
         resource_logs: vec![ResourceLogs {
