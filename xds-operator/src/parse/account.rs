@@ -93,19 +93,19 @@ impl<'b> Account<'b> {
             }
             Reading::NotLogon(NotLogon::MsgType | NotLogon::TooLarge | NotLogon::TooManyFields) => {
                 account.verdict = Verdict::NotLogon;
-                account.refusal = Some(Refusal {
+                account.refusal = over_a_bound(bytes).or(Some(Refusal {
                     reason: Reason::NotLogon,
                     detail: "the first message is no Logon (35=A)".to_owned(),
-                });
+                }));
             }
-            Reading::Incomplete => {}
+            Reading::Incomplete => account.refusal = over_a_bound(bytes),
             Reading::Logon(logon) => {
                 account.verdict = Verdict::Logon;
                 account.oddities = logon.oddities();
-                account.refusal = refused_whatever_the_rules(&logon);
+                account.refusal =
+                    over_a_bound(bytes).or_else(|| refused_whatever_the_rules(&logon));
             }
         }
-        account.refusal = over_a_bound(bytes).or(account.refusal);
         account.walk();
         account
     }
@@ -148,13 +148,7 @@ impl<'b> Account<'b> {
     /// The same for people.
     pub(super) fn why(&self) -> String {
         if let Some(looks_like) = self.looks_like {
-            return match looks_like {
-                LooksLike::Unknown => looks_like.hint().to_owned(),
-                _ => format!(
-                    "it {}; a FIX connection begins with `8=FIX`",
-                    looks_like.hint()
-                ),
-            };
+            return self.why_not_fix(looks_like);
         }
         match self.verdict {
             Verdict::Logon => "the first MsgType (35) is exactly `A`".to_owned(),
@@ -166,8 +160,32 @@ impl<'b> Account<'b> {
         }
     }
 
+    fn why_not_fix(&self, looks_like: LooksLike) -> String {
+        const BEGIN: &[u8] = b"8=FIX";
+        let hint = looks_like.hint();
+        let later = self
+            .bytes
+            .windows(BEGIN.len())
+            .position(|bytes| bytes == BEGIN);
+        match (looks_like, later) {
+            (LooksLike::LiteralSeparator, _) => {
+                format!("it {hint}; --format pipe reads `|` as SOH")
+            }
+            (_, Some(at @ 1..)) => {
+                format!(
+                    "it {hint}; `8=FIX` stands at offset {at}, but the gateway does not search for it"
+                )
+            }
+            (LooksLike::Unknown, _) => format!("it {hint}"),
+            _ => format!("it {hint}; a FIX connection begins with `8=FIX`"),
+        }
+    }
+
     fn why_more(&self) -> String {
         let rest = self.bytes.get(self.walked..).unwrap_or_default();
+        if self.bytes.is_empty() {
+            return "there is no byte yet".to_owned();
+        }
         if self.bytes.len() < b"8=FIX".len() {
             return "a beginning of `8=FIX`, and nothing else yet".to_owned();
         }

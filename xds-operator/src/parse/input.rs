@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn guesses_the_form() {
         let check = |given: &[u8], format| {
-            assert_eq!(guess(given).format, format, "{}", given.escape_ascii())
+            assert_eq!(guess(given).format, format, "{}", given.escape_ascii());
         };
         check(b"8=FIX.4.4\x019=5\x0158=a|b^A\x01", Format::Raw);
         check(b"8=FIX.4.4|9=5|58=a^B|", Format::Pipe);

@@ -40,7 +40,7 @@ pub(super) fn write(
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let marks = if colour { &COLOUR } else { &PLAIN };
-    if account.looks_like.is_none() {
+    if account.looks_like.is_none() && !account.bytes.is_empty() {
         writeln!(
             out,
             "{faint}{:>6}  {:>9}  {:<23}  {:<VALUE_COLUMNS$}  note{end}",
@@ -56,7 +56,7 @@ pub(super) fn write(
         }
         write_rest(account, reveal, marks, out)?;
         writeln!(out)?;
-    } else if reveal {
+    } else if reveal && !account.bytes.is_empty() {
         writeln!(out, "{}\n", account.bytes.escape_ascii())?;
     }
     write_summary(account, marks, out)
