@@ -142,7 +142,7 @@ impl Said {
             Self::Stopped {} => "stopped; no process is left".to_owned(),
         };
         let clock =
-            jiff::fmt::strtime::format("%H:%M:%S%.3f", &time.to_zoned(jiff::tz::TimeZone::UTC));
+            jiff::fmt::strtime::format("%H:%M:%S%.3fZ", &time.to_zoned(jiff::tz::TimeZone::UTC));
         let severity = self.severity();
         let (paint, plain) = if colour {
             (paint(severity), "\x1b[0m")

@@ -6,12 +6,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 /// Bytes of an answer: the addresses of a thousand listeners are 100 kB.
-const ANSWER_BYTES_MAX: u64 = 4 * 1024 * 1024;
+const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Time for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -35,20 +38,25 @@ pub async fn listeners(admin: &Admin) -> Option<BTreeMap<String, String>> {
     addresses(&timeout(ANSWER_TIMEOUT, asked).await.ok()??)
 }
 
-async fn get(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Option<Vec<u8>> {
-    let path = "/listeners?format=json";
-    let request = format!("GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.ok()?;
-    let mut answer = Vec::new();
-    stream
-        .take(ANSWER_BYTES_MAX)
-        .read_to_end(&mut answer)
+async fn get(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Option<Vec<u8>> {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .ok()?;
-    let head_end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
-    answer
-        .starts_with(b"HTTP/1.")
-        .then(|| answer.split_off(head_end + 4))
+    let request = hyper::Request::get("/listeners?format=json")
+        .header("host", "admin")
+        .body(Empty::<Bytes>::new());
+    let asked = async {
+        let answer = sender.send_request(request.ok()?).await.ok()?;
+        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX)
+            .collect()
+            .await
+            .ok()?;
+        Some(body.to_bytes().to_vec())
+    };
+    tokio::select! {
+        answer = asked => answer,
+        _ = connection => None,
+    }
 }
 
 fn addresses(body: &[u8]) -> Option<BTreeMap<String, String>> {

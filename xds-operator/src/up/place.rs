@@ -128,7 +128,7 @@ fn lock(state_dir: &Path) -> Result<File, PlaceError> {
         source,
     };
     fs::create_dir_all(state_dir).map_err(refused)?;
-    let lock = File::create(state_dir.join("lock")).map_err(refused)?;
+    let lock = File::create(state_dir.join("up.lock")).map_err(refused)?;
     match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(lock),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(PlaceError::StateInUse(path())),
