@@ -66,15 +66,15 @@ pub enum PlaceError {
 
 /// What was found.
 #[derive(Debug)]
-pub struct Place {
+pub(super) struct Place {
     /// Envoy.
-    pub envoy: PathBuf,
+    pub(super) envoy: PathBuf,
     /// The filter's code.
-    pub filter: PathBuf,
+    pub(super) filter: PathBuf,
     /// The reject engine, if it is wanted.
-    pub reject_engine: Option<PathBuf>,
+    pub(super) reject_engine: Option<PathBuf>,
     /// The state directory.
-    pub state_dir: PathBuf,
+    pub(super) state_dir: PathBuf,
     /// Held while this gateway runs.
     _lock: File,
 }
@@ -84,7 +84,7 @@ impl Place {
     ///
     /// # Errors
     /// The first thing that is missing or in use.
-    pub fn find(args: &UpArgs) -> Result<Self, PlaceError> {
+    pub(super) fn find(args: &UpArgs) -> Result<Self, PlaceError> {
         if !args.source.directory.is_dir() {
             return Err(PlaceError::Directory(
                 args.source.directory.display().to_string(),
