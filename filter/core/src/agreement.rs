@@ -5,6 +5,8 @@
 //! another `MsgType` or another route, the connection is refused rather than guessed. A reading that rejects the
 //! message takes no part. An ordinary Logon has no oddity and pays nothing.
 
+use alloc::vec::Vec;
+
 use crate::table::{Lookup, Slots, Table};
 use crate::wire::{self, BodyLength, Item, Logon, SOH, Tag};
 
@@ -255,6 +257,7 @@ impl<'a> Reader<'a> {
         };
         let mut at = 0;
         let mut previous: Option<(Tag, &'a [u8])> = None;
+        let mut lengths = Lengths::default();
         loop {
             match stop {
                 Some(stop) if at == stop => return Outcome::Read { first, last },
@@ -274,7 +277,7 @@ impl<'a> Reader<'a> {
             };
             let start = at + next + 1;
             let end = match tag {
-                Some(tag) => self.value_end(tag, start, previous),
+                Some(tag) => self.value_end(tag, start, previous, &mut lengths),
                 None => self.soh_from(at + next),
             };
             let Some(value) = end.and_then(|end| self.message.get(start.min(end)..end)) else {
@@ -301,7 +304,13 @@ impl<'a> Reader<'a> {
         Some(at + memchr::memchr(SOH, self.message.get(at..)?)?)
     }
 
-    fn value_end(&self, tag: Tag, start: usize, previous: Option<(Tag, &[u8])>) -> Option<usize> {
+    fn value_end(
+        &self,
+        tag: Tag,
+        start: usize,
+        previous: Option<(Tag, &[u8])>,
+        lengths: &mut Lengths,
+    ) -> Option<usize> {
         let Some(length_tag) = wire::length_field_of(tag) else {
             return self.soh_from(start);
         };
@@ -316,29 +325,17 @@ impl<'a> Reader<'a> {
                     _ => self.soh_from(start),
                 }
             }
-            DataAxis::LastEarlier => match self.last_length(length_tag, start) {
+            DataAxis::LastEarlier => match lengths.last(self, length_tag, start) {
                 Some(length) => start
                     .checked_add(length)
                     .filter(|&end| end < self.message.len()),
                 None => self.soh_from(start),
             },
-            DataAxis::LastEarlierToSoh => match self.last_length(length_tag, start) {
+            DataAxis::LastEarlierToSoh => match lengths.last(self, length_tag, start) {
                 Some(length) => self.soh_from(start.checked_add(length)?),
                 None => self.soh_from(start),
             },
         }
-    }
-
-    /// The last length field before `before` that says a length, by a plain walk from SOH to SOH.
-    fn last_length(&self, length_tag: Tag, before: usize) -> Option<usize> {
-        let earlier = self.message.get(..before)?;
-        earlier.rsplit(|&byte| byte == SOH).find_map(|field| {
-            let sign = memchr::memchr(b'=', field)?;
-            let tag = self.tag(field.get(..sign)?)?;
-            (tag == length_tag)
-                .then(|| wire::data_length(field.get(sign + 1..)?))
-                .flatten()
-        })
     }
 
     fn tag(&self, digits: &[u8]) -> Option<Tag> {
@@ -354,6 +351,48 @@ impl<'a> Reader<'a> {
                 .and_then(Tag::new),
         }
     }
+}
+
+/// The last length that each length field says, by a plain walk from SOH to SOH that goes on where it stopped.
+///
+/// INVARIANT: each byte is looked at once in a reading. A walk back from every data field would take time that grows
+/// with the square of the message, and whoever sends such Logons would stall a worker's live sessions.
+#[derive(Default)]
+struct Lengths {
+    scanned: usize,
+    last: Vec<(Tag, usize)>,
+}
+
+impl Lengths {
+    /// The last one of `length_tag` before `before`, where a value begins: what stands before it without an SOH ends with that value's `=`, and so says no length.
+    fn last(&mut self, reader: &Reader<'_>, length_tag: Tag, before: usize) -> Option<usize> {
+        let earlier = reader.message.get(..before)?;
+        while let Some(rest) = earlier.get(self.scanned..)
+            && let Some(soh) = memchr::memchr(SOH, rest)
+        {
+            if let Some((tag, length)) = rest.get(..soh).and_then(|field| said(reader, field)) {
+                self.keep(tag, length);
+            }
+            self.scanned += soh + 1;
+        }
+        let said = self.last.iter().find(|said| said.0 == length_tag)?;
+        Some(said.1)
+    }
+
+    fn keep(&mut self, tag: Tag, length: usize) {
+        match self.last.iter_mut().find(|said| said.0 == tag) {
+            Some(said) => said.1 = length,
+            None => self.last.push((tag, length)),
+        }
+    }
+}
+
+/// The length field that `field` is to `reader`, and the length that it says.
+fn said(reader: &Reader<'_>, field: &[u8]) -> Option<(Tag, usize)> {
+    let sign = memchr::memchr(b'=', field)?;
+    let tag = reader.tag(field.get(..sign)?)?;
+    wire::data_field_of(tag)?;
+    Some((tag, wire::data_length(field.get(sign + 1..)?)?))
 }
 
 /// Without the blanks around it, a sign, and the zeros before it.
@@ -496,6 +535,39 @@ mod tests {
         assert!(verdict(logon("99").as_bytes()).contains("BodyLength leads past"));
         for harmless in ["5", "0", "-1", "x", ""] {
             assert_eq!(verdict(logon(harmless).as_bytes()), "broker", "{harmless}");
+        }
+    }
+
+    /// As a reader would that walks back from every data field.
+    fn walked_back(reader: &Reader<'_>, length_tag: Tag, before: usize) -> Option<usize> {
+        let earlier = reader.message.get(..before)?;
+        earlier.rsplit(|&byte| byte == SOH).find_map(|field| {
+            let sign = memchr::memchr(b'=', field)?;
+            let tag = reader.tag(field.get(..sign)?)?;
+            (tag == length_tag)
+                .then(|| wire::data_length(field.get(sign + 1..)?))
+                .flatten()
+        })
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn lengths_are_those_that_a_walk_back_finds(
+            parts in proptest::collection::vec(proptest::sample::select(alloc::vec!["95=", "095=", "4294967391=", "90=", "96=", "1", "2", "17", "x", "=", "|", "|", "|"]), 0..60),
+        ) {
+            let message = parts.concat().replace('|', "\u{1}").into_bytes();
+            for (tags, _) in TAGS {
+                let reader = Reader { message: &message, data: DataAxis::LastEarlier, tags, end: EndAxis::FirstCheckSum, body_end: None };
+                let mut lengths = Lengths::default();
+                for before in (1..=message.len()).filter(|&at| message.get(at - 1) == Some(&b'=')) {
+                    for length_tag in [Tag(95), Tag(90)] {
+                        proptest::prop_assert_eq!(
+                            lengths.last(&reader, length_tag, before),
+                            walked_back(&reader, length_tag, before)
+                        );
+                    }
+                }
+            }
         }
     }
 }
