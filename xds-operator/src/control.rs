@@ -287,13 +287,16 @@ impl Stage {
 
 impl From<Message> for Said {
     fn from(message: Message) -> Self {
+        let mut text = message.what;
+        if !message.advice.is_empty() {
+            text = format!("{text}; {}", message.advice);
+        }
+        // What names no place is about the gateway as a whole.
+        if message.origin.is_none() && message.object.is_none() {
+            return Self::gateway(message.severity, text);
+        }
         let origin = message.origin;
         let place = |number: u32| (number > 0).then_some(u64::from(number));
-        let advice = if message.advice.is_empty() {
-            String::new()
-        } else {
-            format!("; {}", message.advice)
-        };
         Self::Object {
             severity: message.severity.label(),
             line: origin.as_ref().and_then(|origin| place(origin.line)),
@@ -301,7 +304,7 @@ impl From<Message> for Said {
             file: origin.map(|origin| origin.file.to_string()),
             object: message.object,
             field: message.field,
-            message: message.what + &advice,
+            message: text,
         }
     }
 }
