@@ -29,6 +29,9 @@ use super::session::{Excess, Kind, Progress, Session, Told, View};
 /// How long a VM counts as live after its last report, and how long a new stream waits for the VMs to be heard.
 pub const LIVE: Duration = Duration::from_millis(LIVE_MS);
 
+/// Envoy's words when a Wasm plugin could not be made.
+const PLUGIN_REFUSED: &str = "Unable to create Wasm plugin";
+
 /// The time, passed in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
@@ -91,10 +94,8 @@ pub enum Happened {
         names: Vec<String>,
         /// The proxy's words.
         text: String,
-        /// Whether they are sent once more in smaller parts, to find the culprit.
-        in_parts: bool,
-        /// Whether the proxy can take no table any more until it is restarted.
-        must_restart: bool,
+        /// What follows from it.
+        follows: Follows,
     },
     /// The proxy holds a newer table than ours: we wait.
     Behind {
@@ -108,6 +109,20 @@ pub enum Happened {
         /// The clusters.
         clusters: Vec<String>,
     },
+}
+
+/// What follows from a rejection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follows {
+    /// The version is not sent again.
+    NotSentAgain,
+    /// The response is sent again in smaller parts, to find the culprit.
+    SentInParts,
+    /// The proxy could not make a plugin of it. Either this one is bad, or the proxy can make none any more.
+    PluginRefused,
+    /// The proxy could not make a plugin twice in a row. Once a worker has refused what the main thread had accepted,
+    /// Envoy makes no plugin of that VM until it is restarted.
+    MustRestart,
 }
 
 /// What to do now.
@@ -132,6 +147,8 @@ pub struct Rollout {
     offered: BTreeMap<String, Arc<Resource>>,
     readiness: Option<Offer>,
     table: Option<Arc<Resource>>,
+    /// Discovered filters refused since one was accepted.
+    plugins_refused: u32,
     told_table: Option<u64>,
     told_behind: Option<u64>,
 }
@@ -143,30 +160,6 @@ struct Offer {
     resource: Arc<Resource>,
     /// What is not ready, with the version that said so first.
     not_ready: BTreeMap<String, u64>,
-}
-
-fn happened(told: Told) -> Option<Happened> {
-    match told {
-        Told::Acknowledged { .. } => None,
-        Told::Rejected {
-            kind,
-            names,
-            text,
-            in_parts,
-        } => {
-            // A worker once refused what the main thread had accepted; Envoy takes no configuration for this VM until
-            // it is restarted.
-            let must_restart =
-                kind == Kind::Filter && text.contains("Unable to create Wasm plugin");
-            Some(Happened::Rejected {
-                kind,
-                names,
-                text,
-                in_parts,
-                must_restart,
-            })
-        }
-    }
 }
 
 /// What readiness may say of a target.
@@ -191,6 +184,7 @@ impl Rollout {
             offered: BTreeMap::new(),
             readiness: None,
             table: None,
+            plugins_refused: 0,
             told_table: None,
             told_behind: None,
         }
@@ -204,7 +198,8 @@ impl Rollout {
         let mut step = Step::default();
         let heard = self.session.request(request)?;
         step.responses.extend(heard.foreign);
-        step.happened.extend(heard.told.and_then(happened));
+        step.happened
+            .extend(heard.told.and_then(|told| self.judge(told)));
         let table = self
             .session
             .accepted(Kind::Filter, RESOURCE_ROUTES)
@@ -250,6 +245,41 @@ impl Rollout {
             !target.has_endpoints() && !self.holds_no_endpoints(name, target)
         };
         self.told_behind.is_some() || leaving() || self.goal.targets.iter().any(draining)
+    }
+
+    fn judge(&mut self, told: Told) -> Option<Happened> {
+        let (kind, names, text, in_parts) = match told {
+            Told::Rejected {
+                kind,
+                names,
+                text,
+                in_parts,
+            } => (kind, names, text, in_parts),
+            Told::Acknowledged { kind, .. } => {
+                if kind == Kind::Filter {
+                    self.plugins_refused = 0;
+                }
+                return None;
+            }
+        };
+        let follows = if kind == Kind::Filter && text.contains(PLUGIN_REFUSED) {
+            self.plugins_refused += 1;
+            if self.plugins_refused == 1 {
+                Follows::PluginRefused
+            } else {
+                Follows::MustRestart
+            }
+        } else if in_parts {
+            Follows::SentInParts
+        } else {
+            Follows::NotSentAgain
+        };
+        Some(Happened::Rejected {
+            kind,
+            names,
+            text,
+            follows,
+        })
     }
 
     fn advance(&mut self, seen: &Seen, step: &mut Step) {

@@ -33,7 +33,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::Snapshot;
 use super::resources::{Goal, WasmVm};
-use super::rollout::{Happened, Now, Rollout, Seen, Step};
+use super::rollout::{Follows, Happened, Now, Rollout, Seen, Step};
 use super::session::Excess;
 use crate::receive::decision::ReceivedDecision;
 use crate::receive::logs::LogSink;
@@ -154,8 +154,7 @@ impl fmt::Display for Happened {
                 kind,
                 names,
                 text,
-                in_parts,
-                must_restart,
+                follows,
             } => {
                 write!(
                     f,
@@ -163,10 +162,15 @@ impl fmt::Display for Happened {
                     kind.label(),
                     Shortened(names)
                 )?;
-                f.write_str(match (must_restart, in_parts) {
-                    (true, _) => "it goes on with the table that it has; this proxy must be restarted to take another",
-                    (false, true) => "it goes on with what it had; they are sent again in smaller parts",
-                    (false, false) => "it goes on with what it had; not sent again until it changes",
+                f.write_str(match follows {
+                    Follows::NotSentAgain => "it goes on with what it had; not sent again until it changes",
+                    Follows::SentInParts => "it goes on with what it had; they are sent again in smaller parts",
+                    Follows::PluginRefused => {
+                        "it goes on with what it had; not sent again until it changes (the proxy's log says why)"
+                    }
+                    Follows::MustRestart => {
+                        "it goes on with what it had; this proxy must be restarted to take a newer one"
+                    }
                 })
             }
             Self::Behind { held, ours } => write!(
