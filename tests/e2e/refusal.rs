@@ -5,7 +5,7 @@ use fixgw_e2e::fix;
 use fixgw_e2e::fixture::{Directory, Route};
 use fixgw_e2e::gateway::{Gateway, Setup};
 use fixgw_e2e::peer::{Counterparty, Session};
-use fixgw_e2e::process::text;
+use fixgw_e2e::process::{kind, text};
 use fixgw_e2e::raw::RawClient;
 use serde_json::Value;
 
@@ -19,7 +19,6 @@ fn gateway_for_broker(engine: &EchoEngine) -> (Directory, Gateway) {
     ]);
     let gateway = Setup::over(&directory)
         .endpoint("light", engine.address())
-        .admin()
         .start();
     (directory, gateway)
 }
@@ -177,8 +176,12 @@ fn a_connection_that_says_nothing_is_counted_and_not_logged() {
         // Gone without a farewell, as many health checks go.
         silent.push(RawClient::connect(gateway.address()).address());
     }
-    gateway.wait_statistic("silent", 8);
-    // The record of a later connection shows that records of the earlier ones would be here by now.
+    gateway
+        .process()
+        .wait_for("eight silent connections to be counted", |event| {
+            kind(event) == "counts" && event["silentConnections"].as_u64() == Some(8)
+        });
+    // The record of a later connection of either worker shows that an earlier one would be here by now.
     let (_, _) = refused(&gateway, b"hello");
     let (_, _) = refused(&gateway, b"hello");
     for address in silent {

@@ -329,17 +329,6 @@ impl Gateway {
             .collect()
     }
 
-    /// Waits until a statistic whose name contains `name` is `value` or more.
-    pub fn wait_statistic(&self, name: &str, value: u64) {
-        wait_until(&format!("statistic {name} at {value}"), || {
-            let statistics = self.statistics();
-            statistics
-                .iter()
-                .any(|(found, count)| found.contains(name) && *count >= value)
-                .then_some(())
-        });
-    }
-
     /// Stops it as Ctrl-C does, and waits until it and all of its children are gone.
     pub fn stop(&mut self) {
         self.process.signal(Signal::INT);

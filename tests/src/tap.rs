@@ -82,6 +82,17 @@ impl Tap {
         self.log.passages().len()
     }
 
+    /// Waits until a connection has brought so many bytes for the engine.
+    pub fn wait_received(&self, index: usize, count: usize) {
+        wait_until(&format!("{count} bytes for the engine"), || {
+            self.log
+                .passages()
+                .get(index)
+                .is_some_and(|passage| passage.to_engine.len() >= count)
+                .then_some(())
+        });
+    }
+
     /// Waits until a connection has ended.
     pub fn wait_ended(&self, index: usize) {
         wait_until("the end of a connection at the engine", || {

@@ -336,8 +336,20 @@ fn tell(
         }),
         tokio::spawn(async move {
             let mut told = None;
+            let mut told_counts = (0, 0, 0);
             while fleet.changed().await.is_ok() {
-                let now = applied(&fleet.borrow_and_update(), *revision.borrow(), vms);
+                let now = fleet.borrow_and_update().clone();
+                let counts = counts(&now);
+                if counts != told_counts {
+                    told_counts = counts;
+                    let (silent_connections, records_dropped, panics) = counts;
+                    of_fleet.say(Said::Counts {
+                        silent_connections,
+                        records_dropped,
+                        panics,
+                    });
+                }
+                let now = applied(&now, *revision.borrow(), vms);
                 if let Some((revision, readiness, vms)) = now
                     && told != Some((revision, readiness))
                 {
@@ -351,6 +363,18 @@ fn tell(
             }
         }),
     ]
+}
+
+/// Silent connections, dropped records and panics of all live VMs.
+fn counts(fleet: &Fleet) -> (u64, u64, u64) {
+    let vms = fleet.proxies.values().flat_map(|proxy| &proxy.vms);
+    vms.fold((0, 0, 0), |(silent, dropped, panics), vm| {
+        (
+            silent.saturating_add(vm.silent_connections),
+            dropped.saturating_add(vm.records_dropped),
+            panics.saturating_add(vm.panics),
+        )
+    })
 }
 
 /// Revision, readiness and number of VMs, when all of them use the same, it is what is served, and none is missing.

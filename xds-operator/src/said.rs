@@ -49,6 +49,16 @@ pub enum Said {
         /// VMs: one for each worker, and one for Envoy's main thread.
         vms: usize,
     },
+    /// What is counted rather than told one by one, over all live VMs. Told when it has changed.
+    #[serde(rename_all = "camelCase")]
+    Counts {
+        /// Connections that ended without a byte sent: health checks mostly.
+        silent_connections: u64,
+        /// Decision records that no one took in time.
+        records_dropped: u64,
+        /// Panics that were contained.
+        panics: u64,
+    },
     /// Something about an object of the directory, or about the set of them.
     Object {
         /// How grave it is.
@@ -107,7 +117,7 @@ impl Said {
             | Self::Ready { .. }
             | Self::Applied { .. }
             | Self::Stopped {} => Severity::Info.label(),
-            Self::Child { .. } => Severity::Debug.label(),
+            Self::Child { .. } | Self::Counts { .. } => Severity::Debug.label(),
         }
     }
 
@@ -116,7 +126,7 @@ impl Said {
     pub fn text(&self, time: jiff::Timestamp, colour: bool) -> Option<String> {
         let text = match self {
             Self::Decision(decision) => return Some(decision.line(colour)),
-            Self::Child { .. } => return None,
+            Self::Child { .. } | Self::Counts { .. } => return None,
             Self::Listening { name, address } => format!("listener {name} on {address}"),
             Self::Ready { revision, workers } => {
                 format!("ready: {workers} workers use revision {revision}; stop with Ctrl-C")
