@@ -133,7 +133,7 @@ impl Standing {
             if message.severity > Severity::Info && !replaced {
                 out.push(Message {
                     severity: Severity::Info,
-                    what: format!("no longer the case: {}", message.what),
+                    what: format!("resolved: {}", message.what),
                     advice: String::new(),
                     ..message
                 });
@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(standing.change(vec![message(9, "x")]), []);
         let over = standing.change(Vec::new());
         assert_eq!(over.len(), 1);
-        assert_eq!(over[0].what, "no longer the case: x");
+        assert_eq!(over[0].what, "resolved: x");
         assert_eq!(standing.change(Vec::new()), []);
     }
 

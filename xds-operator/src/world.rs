@@ -364,7 +364,9 @@ pub struct Fault {
 pub enum Scope {
     /// One object.
     Object,
-    /// What else the file (or directory) holds could not be told.
+    /// One object of the file, and it cannot be told which.
+    Unnamed,
+    /// The file or directory as a whole.
     File,
     /// Nothing: a remark.
     Nothing,
@@ -388,10 +390,11 @@ impl Faults {
             (Scope::Object, Some(object), _) => {
                 self.objects.insert(object.clone());
             }
-            (Scope::File, _, Some(origin)) | (Scope::Object, None, Some(origin)) => {
+            (Scope::File | Scope::Unnamed, _, Some(origin))
+            | (Scope::Object, None, Some(origin)) => {
                 self.files.insert(origin.file.clone());
             }
-            (Scope::Nothing, _, _) | (Scope::File | Scope::Object, _, None) => {}
+            (Scope::Nothing, _, _) | (Scope::File | Scope::Unnamed | Scope::Object, _, None) => {}
         }
         self.list.push(fault);
     }

@@ -250,7 +250,7 @@ fn fault_message(fault: &Fault, in_force: Option<&Accepted>) -> Message {
                 "its last accepted form stays in force until this is mended".to_owned(),
             )
         }
-        (Scope::Object, _) => (
+        (Scope::Object | Scope::Unnamed, _) => (
             Severity::Error,
             "it is left out until this is mended, and the other objects count".to_owned(),
         ),
@@ -281,11 +281,12 @@ fn file_advice(fault: &Fault, sessions: Option<&Objects<FIXSessionSpec>>) -> Str
             })
     };
     let count = sessions.map_or(0, |sessions| sessions.values().filter(from_here).count());
-    match count {
-        0 => "what it holds is left out until this is mended, and the other files count".to_owned(),
-        1 => "the route that was accepted from here stays in force until this is mended".to_owned(),
+    let what = match count {
+        0 => "what was accepted from here before stays in force until this is mended".to_owned(),
+        1 => "the route accepted from here before stays in force until this is mended".to_owned(),
         count => format!(
-            "the {count} routes that were accepted from here stay in force until this is mended"
+            "the {count} routes accepted from here before stay in force until this is mended"
         ),
-    }
+    };
+    format!("{what}, and the other files count")
 }

@@ -38,6 +38,8 @@ pub const OBJECTS_MAX: usize = 600_000;
 pub const DEPTH_MAX: usize = 16;
 /// Changes are told by the system; this is for those that are not (network file systems, lost events).
 pub const RESCAN: Duration = Duration::from_secs(5);
+/// As [`RESCAN`], while the system tells of nothing: the directory is gone, or it has no more watches to give.
+pub const RESCAN_UNTOLD: Duration = Duration::from_secs(1);
 /// One save makes several events; so long after the last one the directory is read.
 pub const QUIET: Duration = Duration::from_millis(10);
 /// But no longer after the first one, so that steady writing does not hide a change.
@@ -170,6 +172,7 @@ impl Directory {
         match fs::canonicalize(&self.root) {
             Ok(root) => {
                 pass.root = root;
+                pass.visited.extend(root_of(&self.root));
                 pass.list(&self.root.clone(), &self.shown.clone(), 0);
             }
             Err(error) => pass.fault(
@@ -234,7 +237,7 @@ impl Directory {
         let (sender, receiver) = watch::channel(self.read());
         std::thread::spawn(move || {
             while !sender.is_closed() {
-                match changes.recv_timeout(RESCAN) {
+                match changes.recv_timeout(armed.patience()) {
                     Ok(()) => settle(&changes),
                     Err(RecvTimeoutError::Timeout) => {}
                     // The other end is kept here, in `events`.
@@ -305,13 +308,20 @@ impl Armed {
         Self { root, watcher }
     }
 
+    const fn patience(&self) -> Duration {
+        match self.watcher {
+            Ok(_) => RESCAN,
+            Err(_) => RESCAN_UNTOLD,
+        }
+    }
+
     fn remark(&self) -> Option<String> {
         self.watcher.as_ref().err().map(|error| {
             format!(
-                "the system does not tell of changes here ({}); they are looked for every {} s, \
+                "the system does not tell of changes here ({}); they are looked for every {} s instead, \
                  and raising `fs.inotify.max_user_watches` may help",
                 error.to_string().to_lowercase(),
-                RESCAN.as_secs()
+                RESCAN_UNTOLD.as_secs()
             )
         })
     }
@@ -550,4 +560,206 @@ fn divide(list: Vec<Fault>) -> (Faults, Faults) {
     of_rules.list.sort_by(by_origin);
     of_endpoints.list.sort_by(by_origin);
     (of_rules, of_endpoints)
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn route(name: &str) -> String {
+        format!(
+            "apiVersion: fixgateway.io/v1alpha1\nkind: FIXSession\nmetadata: {{ name: {name}, namespace: t }}\n\
+             spec:\n  matchFields: {{ SenderCompID49: {{ value: {name} }} }}\n  \
+             target: {{ service: {{ name: engine, port: 1 }} }}\n"
+        )
+    }
+
+    fn names(world: &World) -> Vec<&str> {
+        world
+            .rules
+            .sessions
+            .keys()
+            .map(|name| name.name.as_str())
+            .collect()
+    }
+
+    fn faults(world: &World) -> Vec<&str> {
+        world
+            .rules
+            .faults
+            .list
+            .iter()
+            .map(|fault| fault.what.as_str())
+            .collect()
+    }
+
+    fn open(path: &Path) -> Directory {
+        Directory::open(path, Vec::new()).unwrap()
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_is_told_in_one_sentence() {
+        let home = tempfile::tempdir().unwrap();
+        let error = Directory::open(&home.path().join("x"), Vec::new())
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with("there is no directory `"), "{error}");
+        fs::write(home.path().join("f"), "").unwrap();
+        let error = Directory::open(&home.path().join("f"), Vec::new())
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("is not a directory"), "{error}");
+    }
+
+    #[test]
+    fn a_mounted_config_map_is_read_through_its_links_and_once() {
+        let home = tempfile::tempdir().unwrap();
+        let root = home.path();
+        for (version, name) in [("..2026_1", "one"), ("..2026_2", "two")] {
+            fs::create_dir(root.join(version)).unwrap();
+            fs::write(root.join(version).join("a.yaml"), route(name)).unwrap();
+        }
+        symlink("..2026_1", root.join("..data")).unwrap();
+        symlink("..data/a.yaml", root.join("a.yaml")).unwrap();
+        let mut directory = open(root);
+        let world = directory.read();
+        assert_eq!(names(&world), ["one"]);
+        let session = world.rules.sessions.values().next().unwrap();
+        let file = session.origin.as_ref().unwrap().file.clone();
+        assert!(file.ends_with("/a.yaml") && !file.contains(".."), "{file}");
+        symlink("..2026_2", root.join("..data_tmp")).unwrap();
+        fs::rename(root.join("..data_tmp"), root.join("..data")).unwrap();
+        assert_eq!(names(&directory.read()), ["two"]);
+    }
+
+    #[test]
+    fn nothing_outside_is_read_and_loops_end() {
+        let outside = tempfile::tempdir().unwrap();
+        fs::write(outside.path().join("x.yaml"), route("outside")).unwrap();
+        let home = tempfile::tempdir().unwrap();
+        let root = home.path();
+        fs::create_dir(root.join("sub")).unwrap();
+        fs::write(root.join("sub/a.yaml"), route("inside")).unwrap();
+        symlink(outside.path().join("x.yaml"), root.join("x.yaml")).unwrap();
+        symlink(outside.path(), root.join("away")).unwrap();
+        symlink("..", root.join("sub/up")).unwrap();
+        symlink("sub/a.yaml", root.join("zz.yaml")).unwrap();
+        let world = open(root).read();
+        assert_eq!(names(&world), ["inside"]);
+        assert_eq!(faults(&world).len(), 2, "{:?}", faults(&world));
+        assert!(
+            faults(&world)
+                .iter()
+                .all(|what| what.contains("outside of the directory"))
+        );
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_is_a_fault_and_a_deleted_file_is_none() {
+        let home = tempfile::tempdir().unwrap();
+        fs::write(home.path().join("a.yaml"), route("a")).unwrap();
+        let mut directory = open(home.path());
+        assert_eq!(names(&directory.read()), ["a"]);
+        fs::remove_file(home.path().join("a.yaml")).unwrap();
+        let world = directory.read();
+        assert!(names(&world).is_empty() && faults(&world).is_empty());
+        symlink("nowhere.yaml", home.path().join("a.yaml")).unwrap();
+        let world = directory.read();
+        assert_eq!(
+            faults(&world),
+            ["cannot be read (entity not found); mend or delete the link"]
+        );
+    }
+
+    #[test]
+    fn a_directory_that_goes_away_covers_all_that_was_in_it() {
+        let home = tempfile::tempdir().unwrap();
+        let root = home.path().join("rules");
+        fs::create_dir(&root).unwrap();
+        fs::write(root.join("a.yaml"), route("a")).unwrap();
+        let mut directory = open(&root);
+        let before = directory.read();
+        let (name, session) = before.rules.sessions.iter().next().unwrap();
+        fs::rename(&root, home.path().join("elsewhere")).unwrap();
+        let world = directory.read();
+        assert!(names(&world).is_empty());
+        let cover = |world: &World| {
+            world
+                .rules
+                .faults
+                .cover(Kind::FIXSession, name, session.origin.as_ref())
+        };
+        assert!(cover(&world));
+        assert!(
+            world
+                .endpoints
+                .faults
+                .cover(Kind::Service, name, session.origin.as_ref())
+        );
+        fs::rename(home.path().join("elsewhere"), &root).unwrap();
+        assert_eq!(directory.read(), before);
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_and_files_that_are_too_large_are_told() {
+        let home = tempfile::tempdir().unwrap();
+        fs::write(home.path().join("a.yaml"), b"a: 1\nb: \xff\n").unwrap();
+        let large = fs::File::create(home.path().join("b.yaml")).unwrap();
+        large.set_len(FILE_BYTES_MAX + 1).unwrap();
+        fs::write(home.path().join("c.yaml"), route("c")).unwrap();
+        let world = open(home.path()).read();
+        assert_eq!(names(&world), ["c"]);
+        assert!(faults(&world)[0].contains("not UTF-8 in line 2"));
+        assert!(faults(&world)[1].contains("is larger than"));
+    }
+
+    #[test]
+    fn the_same_content_is_the_same_world() {
+        let home = tempfile::tempdir().unwrap();
+        fs::write(home.path().join("a.yaml"), route("a")).unwrap();
+        let mut directory = open(home.path());
+        let first = directory.read();
+        fs::write(home.path().join("a.yaml"), route("a")).unwrap();
+        assert_eq!(directory.read(), first);
+        // The same size, within one tick of the clock of the file system.
+        fs::write(home.path().join("a.yaml"), route("b")).unwrap();
+        assert_eq!(names(&directory.read()), ["b"]);
+    }
+
+    #[tokio::test]
+    async fn edits_new_files_new_directories_and_deletions_are_noticed() {
+        let home = tempfile::tempdir().unwrap();
+        let root = home.path().join("rules");
+        fs::create_dir(&root).unwrap();
+        let mut worlds = open(&root).follow();
+        assert!(names(&worlds.borrow_and_update()).is_empty());
+        let limit = Duration::from_secs(60);
+        let mut expect = async |wanted: &[&str]| {
+            let arrived = worlds.wait_for(|world| names(world) == wanted);
+            let arrived = tokio::time::timeout(limit, arrived).await;
+            arrived.expect("the change arrives").unwrap();
+        };
+        fs::write(root.join("a.yaml"), route("a")).unwrap();
+        expect(&["a"]).await;
+        fs::write(root.join("a.yaml"), route("b")).unwrap();
+        expect(&["b"]).await;
+        fs::create_dir(root.join("sub")).unwrap();
+        fs::write(root.join("sub/c.yaml"), route("c")).unwrap();
+        expect(&["b", "c"]).await;
+        fs::remove_file(root.join("a.yaml")).unwrap();
+        expect(&["c"]).await;
+        // Another directory in its place.
+        fs::rename(&root, home.path().join("old")).unwrap();
+        fs::create_dir(&root).unwrap();
+        fs::write(root.join("d.yaml"), route("d")).unwrap();
+        expect(&["d"]).await;
+    }
 }

@@ -1,8 +1,9 @@
 //! What does a YAML text say, and where does it say it? A tree whose every node knows its line and column, and typed
 //! values out of it whose errors name the field and the place.
 //!
-//! A library reads the YAML; this module keeps the places that typed reading loses. Never interprets more than YAML
-//! itself does: an unquoted `123` is a number and is never quietly made a text, because a cluster would not do so.
+//! A library splits the text into events; this module keeps the places that typed reading loses. It works without
+//! recursion on input, and never interprets more than YAML itself does: an unquoted `123` is a number and is never
+//! quietly made a text, because a cluster would not do so either.
 //!
 //! INVARIANT: no error holds a text of the input that is a value; it may be one that must not be shown.
 
@@ -14,9 +15,7 @@ use serde::de::{
     self, DeserializeSeed, Deserializer, Expected, IntoDeserializer, Unexpected, Visitor,
 };
 use serde::{Deserialize, forward_to_deserialize_any};
-use serde_saphyr::budget::BudgetBreach;
-use serde_saphyr::options::{DuplicateKeyPolicy, NonFiniteFloatPolicy};
-use serde_saphyr::{MessageFormatter, Spanned, UserMessageFormatter};
+use serde_saphyr::granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Span, Tag};
 
 use crate::world::Places;
 
@@ -28,6 +27,9 @@ pub const DOCUMENTS_MAX: usize = 200_000;
 pub const NODES_MAX: usize = 4_000_000;
 /// Uses of an anchor in one file. Aliases are for people, who do not write more.
 pub const ALIASES_MAX: usize = 10_000;
+
+/// Values that the anchors of one file unfold to.
+pub const UNFOLDED_MAX: usize = 100_000;
 
 /// Line and column, from 1; columns in characters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,139 +79,280 @@ pub enum Value {
     Map(Vec<(Node, Node)>),
 }
 
-impl<'de> Deserialize<'de> for Node {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let spanned = Spanned::<Value>::deserialize(deserializer)?;
-        let narrow = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
-        Ok(Self {
-            place: Place {
-                line: narrow(spanned.referenced.line()),
-                column: narrow(spanned.referenced.column()),
-            },
-            value: spanned.value,
-        })
-    }
-}
-
-impl<'de> Deserialize<'de> for Value {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ValueVisitor)
-    }
-}
-
-struct ValueVisitor;
-
-impl<'de> Visitor<'de> for ValueVisitor {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any YAML")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_none<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::Int(value.into()))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::Int(value.into()))
-    }
-
-    fn visit_i128<E>(self, value: i128) -> Result<Value, E> {
-        Ok(Value::Int(value))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(Value::Float(value))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::Text(value.to_owned()))
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(Value::Text(value))
-    }
-
-    fn visit_seq<A: de::SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let mut list = Vec::new();
-        while let Some(item) = items.next_element()? {
-            list.push(item);
-        }
-        Ok(Value::List(list))
-    }
-
-    fn visit_map<A: de::MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
-        let mut map = Vec::new();
-        while let Some(entry) = entries.next_entry()? {
-            map.push(entry);
-        }
-        Ok(Value::Map(map))
-    }
-}
-
-/// The documents of a text. Empty ones are left out.
+/// The documents of a text. Empty ones are `Null`.
 ///
 /// # Errors
 /// The first thing that is not YAML, or a bound.
 pub fn documents(text: &str) -> Result<Vec<Node>, Wrong> {
-    let options = serde_saphyr::options! {
-        // Two keys of one name are told apart in `duplicate_keys`, object by object, with both places.
-        duplicate_keys: DuplicateKeyPolicy::PassThrough,
-        non_finite_float_policy: NonFiniteFloatPolicy::AsString,
-        with_snippet: false,
+    let options = serde_saphyr::granit_parser::options! {
         emit_comments: false,
-        budget: serde_saphyr::budget! {
-            max_documents: DOCUMENTS_MAX,
-            max_nodes: NODES_MAX,
-            max_events: 2 * NODES_MAX,
-            max_aliases: ALIASES_MAX,
-            max_depth: DEPTH_MAX,
-        },
+        flow_nesting_limit: DEPTH_MAX,
+        block_nesting_limit: DEPTH_MAX,
     };
-    serde_saphyr::from_multiple_with_options::<Node>(text, options).map_err(|error| wrong(&error))
+    let mut builder = Builder::default();
+    for event in Parser::new_from_str_with_options(text, options) {
+        let (event, span) = event.map_err(|error| not_yaml(&error))?;
+        builder.event(event, place_of(&span))?;
+    }
+    Ok(builder.documents)
 }
 
-fn wrong(error: &serde_saphyr::Error) -> Wrong {
-    let place = error.location().map_or(Place::default(), |at| Place {
-        line: u32::try_from(at.line()).unwrap_or(u32::MAX),
-        column: u32::try_from(at.column()).unwrap_or(u32::MAX),
-    });
-    let bound = |what: &str, max: usize| format!("has more than {max} {what}; split the file");
-    let what = match error.without_snippet() {
-        serde_saphyr::Error::Budget { breach, .. } => match breach {
-            BudgetBreach::Documents { .. } => bound("documents", DOCUMENTS_MAX),
-            BudgetBreach::Aliases { .. } => bound("uses of an anchor", ALIASES_MAX),
-            BudgetBreach::Depth { .. } => {
-                format!("is nested deeper than {DEPTH_MAX}; check the indentation")
-            }
-            BudgetBreach::RecordedAnchorEvents { .. }
-            | BudgetBreach::RecordedAnchorBytes { .. } => {
-                "its anchors unfold to more than is read; write out what they stand for".to_owned()
-            }
-            _ => bound("values", NODES_MAX),
-        },
-        plain => UserMessageFormatter
-            .format_message(plain)
-            .escape_debug()
-            .to_string(),
+fn place_of(span: &Span) -> Place {
+    place_at(span.start.line(), span.start.col())
+}
+
+/// The library counts columns from 0.
+fn place_at(line: usize, column: usize) -> Place {
+    let narrow = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    Place {
+        line: narrow(line),
+        column: narrow(column).saturating_add(1),
+    }
+}
+
+fn not_yaml(error: &ScanError) -> Wrong {
+    let what = match error.kind() {
+        ErrorKind::RecursionLimitExceeded => too_deep(),
+        other => other
+            .to_string()
+            .chars()
+            .filter(|letter| !letter.is_control())
+            .collect(),
     };
     Wrong {
-        place,
+        place: place_at(error.marker().line(), error.marker().col()),
         path: String::new(),
         what,
     }
+}
+
+fn too_deep() -> String {
+    format!("is nested deeper than {DEPTH_MAX}; check the indentation and the brackets")
+}
+
+fn too_many(what: &str, max: usize) -> String {
+    format!("has more than {max} {what}; split the file")
+}
+
+/// A node with what it costs to repeat it.
+#[derive(Clone, Debug)]
+struct Built {
+    node: Node,
+    /// Nodes in it, itself included.
+    size: usize,
+    /// Collections within collections.
+    depth: usize,
+}
+
+#[derive(Debug)]
+enum Content {
+    List(Vec<Node>),
+    Map {
+        entries: Vec<(Node, Node)>,
+        key: Option<Node>,
+    },
+}
+
+/// A collection that is not complete yet.
+#[derive(Debug)]
+struct Frame {
+    place: Place,
+    anchor: usize,
+    content: Content,
+    size: usize,
+    depth: usize,
+}
+
+/// Makes trees of events, with a stack of its own.
+#[derive(Debug, Default)]
+struct Builder {
+    documents: Vec<Node>,
+    stack: Vec<Frame>,
+    anchors: BTreeMap<usize, Built>,
+    nodes: usize,
+    aliases: usize,
+    unfolded: usize,
+}
+
+impl Builder {
+    fn event(&mut self, event: Event<'_>, place: Place) -> Result<(), Wrong> {
+        let outcome = match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                let value = scalar(&text, style, tag.as_deref());
+                self.add(Node { place, value }, anchor, 1, 0)
+            }
+            Event::SequenceStart(_, anchor, _) => {
+                self.open(place, anchor, Content::List(Vec::new()))
+            }
+            Event::MappingStart(_, anchor, _) => {
+                let entries = Vec::new();
+                self.open(place, anchor, Content::Map { entries, key: None })
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.close(),
+            Event::Alias(anchor) => self.alias(place, anchor),
+            Event::DocumentEnd => {
+                self.anchors.clear();
+                Ok(())
+            }
+            // What is no node, or is not asked for.
+            _ => Ok(()),
+        };
+        outcome.map_err(|what| Wrong {
+            place,
+            path: String::new(),
+            what,
+        })
+    }
+
+    fn open(&mut self, place: Place, anchor: usize, content: Content) -> Result<(), String> {
+        if self.stack.len() >= DEPTH_MAX {
+            return Err(too_deep());
+        }
+        self.stack.push(Frame {
+            place,
+            anchor,
+            content,
+            size: 1,
+            depth: 1,
+        });
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), String> {
+        let Some(frame) = self.stack.pop() else {
+            return Ok(());
+        };
+        let value = match frame.content {
+            Content::List(items) => Value::List(items),
+            Content::Map { entries, .. } => Value::Map(entries),
+        };
+        let place = frame.place;
+        self.add(Node { place, value }, frame.anchor, frame.size, frame.depth)
+    }
+
+    fn alias(&mut self, place: Place, anchor: usize) -> Result<(), String> {
+        self.aliases += 1;
+        if self.aliases > ALIASES_MAX {
+            return Err(too_many("uses of an anchor", ALIASES_MAX));
+        }
+        let Some(built) = self.anchors.get(&anchor) else {
+            return Err("refers to the anchor that it stands in; write it out".to_owned());
+        };
+        self.unfolded = self.unfolded.saturating_add(built.size);
+        if self.unfolded > UNFOLDED_MAX {
+            return Err(unfolds());
+        }
+        if self.stack.len() + built.depth > DEPTH_MAX {
+            return Err(too_deep());
+        }
+        let Built {
+            mut node,
+            size,
+            depth,
+        } = built.clone();
+        // Where it is used is where a person looks.
+        node.place = place;
+        self.add(node, 0, size, depth)
+    }
+
+    fn add(&mut self, node: Node, anchor: usize, size: usize, depth: usize) -> Result<(), String> {
+        self.nodes += 1;
+        if self.nodes > NODES_MAX {
+            return Err(too_many("values", NODES_MAX));
+        }
+        if anchor > 0 {
+            let node = node.clone();
+            // What the anchors keep is bounded as what they unfold to is.
+            self.unfolded = self.unfolded.saturating_add(size);
+            if self.unfolded > UNFOLDED_MAX {
+                return Err(unfolds());
+            }
+            self.anchors.insert(anchor, Built { node, size, depth });
+        }
+        let Some(frame) = self.stack.last_mut() else {
+            self.documents.push(node);
+            return if self.documents.len() > DOCUMENTS_MAX {
+                Err(too_many("documents", DOCUMENTS_MAX))
+            } else {
+                Ok(())
+            };
+        };
+        frame.size = frame.size.saturating_add(size);
+        frame.depth = frame.depth.max(depth + 1);
+        match &mut frame.content {
+            Content::List(items) => items.push(node),
+            Content::Map { entries, key } => match key.take() {
+                None => *key = Some(node),
+                Some(key) => entries.push((key, node)),
+            },
+        }
+        Ok(())
+    }
+}
+
+/// What a scalar is. Only a plain one can be anything but text.
+fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Value {
+    let plain =
+        style == ScalarStyle::Plain && tag.is_none_or(|tag| !tag.is_yaml_core_schema_tag("str"));
+    if !plain {
+        return Value::Text(text.to_owned());
+    }
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
+        // YAML 1.1, which `kubectl` reads, has all of these.
+        "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "y" | "Y" => {
+            return Value::Bool(true);
+        }
+        "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" | "n" | "N" => {
+            return Value::Bool(false);
+        }
+        ".inf" | ".Inf" | ".INF" | "+.inf" | "-.inf" | "-.Inf" | "-.INF" | ".nan" | ".NaN"
+        | ".NAN" => {
+            return Value::Float(f64::NAN);
+        }
+        _ => {}
+    }
+    number(text).unwrap_or_else(|| Value::Text(text.to_owned()))
+}
+
+fn number(text: &str) -> Option<Value> {
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let first = unsigned.strip_prefix('.').unwrap_or(unsigned);
+    if !first.starts_with(|letter: char| letter.is_ascii_digit()) {
+        return None;
+    }
+    let digits: String = unsigned.chars().filter(|letter| *letter != '_').collect();
+    let (radix, magnitude) = match digits.get(..2) {
+        Some("0x" | "0X") => (16, digits.get(2..)?),
+        Some("0o" | "0O") => (8, digits.get(2..)?),
+        Some("0b" | "0B") => (2, digits.get(2..)?),
+        // YAML 1.1: a leading zero makes an octal number.
+        Some(_)
+            if digits.starts_with('0')
+                && digits.bytes().all(|byte| (b'0'..=b'7').contains(&byte)) =>
+        {
+            (8, digits.as_str())
+        }
+        _ => (10, digits.as_str()),
+    };
+    if let Ok(magnitude) = i128::from_str_radix(magnitude, radix) {
+        return Some(Value::Int(if text.starts_with('-') {
+            -magnitude
+        } else {
+            magnitude
+        }));
+    }
+    let float = digits
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'+' | b'-'));
+    // Rust reads every form that YAML has, once the odd letters are out.
+    float
+        .then(|| digits.parse().ok().map(Value::Float))
+        .flatten()
+}
+
+fn unfolds() -> String {
+    "has anchors that unfold to more than is read; write out what they stand for".to_owned()
 }
 
 impl Node {
@@ -242,6 +385,15 @@ impl Node {
             };
             let mut seen: BTreeMap<&str, Place> = BTreeMap::new();
             for (key, _) in entries {
+                if key.text() == Some("<<") {
+                    found.push(Wrong {
+                        place: key.place,
+                        path: path.to_owned(),
+                        what: "has a merge key (`<<`), which is not read; write the fields out"
+                            .to_owned(),
+                    });
+                    continue;
+                }
                 let Some(name) = key.text() else {
                     found.push(Wrong {
                         place: key.place,
@@ -408,11 +560,12 @@ fn unfit(found: Unexpected<'_>, wanted: &str) -> String {
         wanted,
         "u16" | "u32" | "u64" | "i32" | "i64" | "a 32-bit integer"
     );
+    let number = matches!(found, Unexpected::Signed(_) | Unexpected::Unsigned(_));
     let wanted_text = match wanted {
-        "u16" => "a whole number from 0 to 65535",
-        "u32" => "a whole number from 0 to 4294967295",
-        "i32" | "a 32-bit integer" => "a whole number from -2147483648 to 2147483647",
-        "u64" | "i64" => "a whole number",
+        "u16" if number => "a whole number from 0 to 65535",
+        "u32" if number => "a whole number from 0 to 4294967295",
+        "i32" | "a 32-bit integer" if number => "a whole number from -2147483648 to 2147483647",
+        _ if whole => "a whole number",
         "a string" | "string" => "text",
         "a boolean" | "bool" => "`true` or `false`",
         "a sequence" => "a list (`- …`)",
@@ -445,7 +598,7 @@ fn unfit(found: Unexpected<'_>, wanted: &str) -> String {
             | Unexpected::Other(_)
     );
     let advice = if scalar && wanted_text == "text" {
-        ": put it in quotes"
+        ": put it in quotes, as in `\"…\"`"
     } else {
         ""
     };
@@ -614,5 +767,260 @@ impl<'de> de::MapAccess<'de> for Entries<'de> {
         };
         seed.deserialize(Reader { node })
             .map_err(|error| error.within(node.place, name))
+    }
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code, reason = "only read into")]
+    struct Inner {
+        text: Option<String>,
+        #[serde(default)]
+        flag: bool,
+        port: u16,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[allow(dead_code, reason = "only read into")]
+    struct Outer {
+        list: Vec<Inner>,
+    }
+
+    fn outer(text: &str) -> Result<Outer, Wrong> {
+        documents(text)?.first().unwrap().parse()
+    }
+
+    #[test]
+    fn an_error_names_the_field_and_its_place_and_no_value() {
+        for (yaml, at, path, what) in [
+            (
+                "list:\n- port: 1\n- { port: 2, text: 3141 }",
+                (3, 20),
+                "list[1].text",
+                "wants text, and it is a number",
+            ),
+            (
+                "list:\n- { port: 1, text: no }",
+                (2, 20),
+                "list[0].text",
+                "wants text, and it is `true`",
+            ),
+            (
+                "list:\n- { port: 1, text: [hunter2] }",
+                (2, 20),
+                "list[0].text",
+                "wants text, and it is a list",
+            ),
+            (
+                "list:\n- { port: hunter2 }",
+                (2, 11),
+                "list[0].port",
+                "wants a whole number, and it is text",
+            ),
+            (
+                "list:\n- { port: 65536 }",
+                (2, 11),
+                "list[0].port",
+                "from 0 to 65535, and it is 65536",
+            ),
+            (
+                "list:\n- { port: 1, flag: hunter2 }",
+                (2, 20),
+                "list[0].flag",
+                "wants `true` or `false`",
+            ),
+            (
+                "list:\n- { port: 1, pot: 2 }",
+                (2, 14),
+                "list[0].pot",
+                "did you mean `port`?",
+            ),
+            (
+                "list:\n- { port: 1, colour: 2 }",
+                (2, 14),
+                "list[0].colour",
+                "known here are `text`, `flag`, `port`",
+            ),
+            (
+                "list:\n- { text: hunter2 }",
+                (2, 3),
+                "list[0].port",
+                "is missing",
+            ),
+            ("list: hunter2", (1, 7), "list", "wants a list"),
+            ("other: 1", (1, 1), "list", "is missing"),
+        ] {
+            let wrong = outer(yaml).unwrap_err();
+            assert_eq!(
+                (wrong.place.line, wrong.place.column),
+                at,
+                "{yaml}: {wrong:?}"
+            );
+            assert_eq!(wrong.path, path, "{yaml}");
+            assert!(wrong.what.contains(what), "{yaml}: {}", wrong.what);
+            assert!(
+                !wrong.what.contains("hunter2") && !wrong.what.contains("3141"),
+                "{}",
+                wrong.what
+            );
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_no_yaml_is_told_with_its_place() {
+        for (yaml, line) in [
+            ("a: b\nc: \"x\n", 2),
+            ("a: 1\n b: 2\n", 2),
+            ("a: *x\n", 1),
+            ("a: [1\nb: 2\n", 2),
+        ] {
+            let wrong = documents(yaml).unwrap_err();
+            assert_eq!(wrong.place.line, line, "{yaml:?}: {}", wrong.what);
+            assert!(!wrong.what.is_empty());
+        }
+    }
+
+    #[test]
+    fn documents_that_are_too_much_are_refused_in_plain_words() {
+        let many = "- a\n---\n".repeat(DOCUMENTS_MAX + 1);
+        assert!(
+            documents(&many)
+                .unwrap_err()
+                .what
+                .contains("documents; split the file")
+        );
+        let deep = "[".repeat(DEPTH_MAX + 1) + &"]".repeat(DEPTH_MAX + 1);
+        assert!(
+            documents(&deep)
+                .unwrap_err()
+                .what
+                .contains("nested deeper than")
+        );
+        assert!(
+            documents(&"[".repeat(5_000))
+                .unwrap_err()
+                .what
+                .contains("nested deeper than")
+        );
+        let bomb = (b'b'..b'j').fold("a: &a [x,x,x,x,x,x,x,x,x]\n".to_owned(), |bomb, letter| {
+            let (this, before) = (letter as char, (letter - 1) as char);
+            bomb + &format!(
+                "{this}: &{this} [{}]\n",
+                vec![format!("*{before}"); 9].join(",")
+            )
+        });
+        assert!(documents(&bomb).unwrap_err().what.contains("unfold"));
+    }
+
+    #[test]
+    fn keys_that_stand_twice_are_found_wherever_they_are() {
+        let nodes = documents("a: { b: 1, c: 2, b: 3 }\nd:\n- e: 1\n  e: 2\n7: x\n").unwrap();
+        let wrongs = nodes[0].bad_keys();
+        let found: Vec<(&str, u32, u32)> = wrongs
+            .iter()
+            .map(|wrong| (wrong.path.as_str(), wrong.place.line, wrong.place.column))
+            .collect();
+        assert_eq!(found, [("", 5, 1), ("a.b", 1, 18), ("d[0].e", 4, 3)]);
+    }
+
+    #[test]
+    fn plain_scalars_are_what_a_cluster_takes_them_for() {
+        for (text, wanted) in [
+            ("abc", "text"),
+            ("\"123\"", "text"),
+            ("'no'", "text"),
+            ("!!str 12", "text"),
+            ("|\n  12", "text"),
+            ("2001-01-01", "text"),
+            ("1.2.3", "text"),
+            ("FIX.4.2", "text"),
+            ("0x", "text"),
+            ("12a", "text"),
+            ("-", "list"),
+            ("+a", "text"),
+            ("1e", "text"),
+            ("10.0.0.1", "text"),
+            (".x", "text"),
+            ("", "null"),
+            ("~", "null"),
+            ("Null", "null"),
+            ("NO", "bool"),
+            ("y", "bool"),
+            ("Off", "bool"),
+            ("TRUE", "bool"),
+            ("123", "int"),
+            ("-5", "int"),
+            ("0x1F", "int"),
+            ("0b11", "int"),
+            ("1_000", "int"),
+            ("+7", "int"),
+            ("4.2", "float"),
+            ("08", "int"),
+            ("1e3", "float"),
+            (".5", "float"),
+            (".nan", "float"),
+            ("-.inf", "float"),
+        ] {
+            let nodes = documents(&format!("a: {text}\n"))
+                .or_else(|_| documents(&format!("a:\n  {text}\n")))
+                .unwrap();
+            let found = match nodes[0].get("a").unwrap().value {
+                Value::Null => "null",
+                Value::Bool(_) => "bool",
+                Value::Int(_) => "int",
+                Value::Float(_) => "float",
+                Value::Text(_) => "text",
+                Value::List(_) => "list",
+                Value::Map(_) => "map",
+            };
+            assert_eq!(found, wanted, "{text}");
+        }
+        let octal = documents("010").unwrap();
+        assert!(matches!(octal[0].value, Value::Int(8)));
+    }
+
+    #[test]
+    fn anchors_stand_for_what_they_name_at_the_place_of_their_use() {
+        let nodes = documents("a: &x { b: 1 }\nc: *x\n---\nd: 2\n").unwrap();
+        let c = nodes[0].get("c").unwrap();
+        assert_eq!((c.place.line, c.place.column), (2, 4));
+        assert!(matches!(c.get("b").unwrap().value, Value::Int(1)));
+        assert!(
+            documents("a: &x [*x]\n")
+                .unwrap_err()
+                .what
+                .contains("stands in")
+        );
+        assert!(documents("a: &x 1\n---\nb: *x\n").is_err());
+        let deeper = (0..DEPTH_MAX).fold("a0: &a0 [x]\n".to_owned(), |text, n| {
+            text + &format!("a{}: &a{} [*a{n}]\n", n + 1, n + 1)
+        });
+        assert!(
+            documents(&deeper)
+                .unwrap_err()
+                .what
+                .contains("nested deeper")
+        );
+    }
+
+    #[test]
+    fn the_nearest_name_is_a_slip_away_and_no_more() {
+        assert_eq!(
+            nearest("prioritty", &["priority", "target"]),
+            Some("priority")
+        );
+        assert_eq!(nearest("FixSession", &["FIXSession"]), Some("FIXSession"));
+        assert_eq!(nearest("Deployment", &["FIXSession"]), None);
+        assert_eq!(nearest("x", &["a"]), None);
+        assert_eq!(nearest(&"p".repeat(1_000), &["p"]), None);
     }
 }

@@ -140,7 +140,7 @@ impl Reading<'_> {
     fn object(&mut self, node: &Node) {
         let Value::Map(_) = node.value else {
             let what = "is no object; it begins with `apiVersion:` and `kind:`".to_owned();
-            return self.fault(None, whole(node, what), Scope::File);
+            return self.fault(None, whole(node, what), Scope::Unnamed);
         };
         let api_version = node.get("apiVersion").and_then(Node::text);
         let kind = node.get("kind").and_then(Node::text);
@@ -170,7 +170,7 @@ impl Reading<'_> {
             path: field.to_owned(),
             what,
         };
-        self.fault(None, wrong, Scope::File);
+        self.fault(None, wrong, Scope::Unnamed);
     }
 
     /// An object of another kind is not ours to judge, unless it looks like a slip of one that is.
@@ -178,15 +178,16 @@ impl Reading<'_> {
         let group = version.split('/').next().unwrap_or_default();
         let ours = group == api::GROUP;
         let known = [api::KIND, "Service", "EndpointSlice"];
-        let (field, what) = match (known.contains(&kind), node::nearest(kind, &known)) {
+        let near = node::nearest(kind, &known);
+        let (field, what) = match (known.contains(&kind), near) {
             (true, _) if kind == api::KIND => (
                 "apiVersion",
                 format!("this release reads `{}`", api::API_VERSION),
             ),
-            (true, _) if kind == "Service" => ("apiVersion", "of a Service is `v1`".to_owned()),
+            (true, _) if kind == "Service" => ("apiVersion", "a Service has `v1` here".to_owned()),
             (true, _) => (
                 "apiVersion",
-                "of an EndpointSlice is `discovery.k8s.io/v1`".to_owned(),
+                "an EndpointSlice has `discovery.k8s.io/v1` here".to_owned(),
             ),
             (false, Some(near)) => (
                 "kind",
@@ -204,9 +205,21 @@ impl Reading<'_> {
                 return self.fault(None, whole(node, what), Scope::Nothing);
             }
         };
+        let meant = match near {
+            Some("Service") => Some(Kind::Service),
+            Some("EndpointSlice") => Some(Kind::EndpointSlice),
+            Some(_) => Some(Kind::FIXSession),
+            None => None,
+        };
+        let object = meant.zip(object_name(node).ok());
+        let scope = if object.is_some() {
+            Scope::Object
+        } else {
+            Scope::Unnamed
+        };
         let place = node.get(field).map_or(node.place, |node| node.place);
         let path = field.to_owned();
-        self.fault(None, Wrong { place, path, what }, Scope::File);
+        self.fault(object, Wrong { place, path, what }, scope);
     }
 
     fn typed(
@@ -218,7 +231,7 @@ impl Reading<'_> {
         let name = match object_name(node) {
             Ok(name) => name,
             // Which object it is cannot be told, so the file is not whole.
-            Err(wrong) => return self.fault(None, wrong, Scope::File),
+            Err(wrong) => return self.fault(None, wrong, Scope::Unnamed),
         };
         let bad_keys = node.bad_keys();
         if !bad_keys.is_empty() {
