@@ -24,6 +24,8 @@ pub fn is_node_id(node_id: &str) -> bool {
 pub enum Taken {
     /// Nothing new but that it lives.
     Heartbeat,
+    /// It uses what it used; some of its counts went up.
+    Counted,
     /// A new VM, or one that uses something else than before.
     Changed,
     /// There is no room for another VM; it is not kept account of.
@@ -72,10 +74,10 @@ impl Registry {
         let of_node = self.vms.get_mut(&report.node_id);
         if let Some(held) = of_node.and_then(|vms| vms.get_mut(&report.vm_id)) {
             let before = std::mem::replace(held, entry);
-            return if before.uses() == entry.uses() {
-                Taken::Heartbeat
-            } else {
-                Taken::Changed
+            return match (before.uses() == entry.uses(), before.view == entry.view) {
+                (false, _) => Taken::Changed,
+                (true, false) => Taken::Counted,
+                (true, true) => Taken::Heartbeat,
             };
         }
         if self.count >= VMS_MAX {
@@ -200,6 +202,11 @@ mod tests {
             Taken::Heartbeat
         );
         assert_eq!(registry.take(&report("a", 1, 8), at(1_100)), Taken::Changed);
+        let counted = VmReport {
+            panics: 1,
+            ..report("a", 1, 8)
+        };
+        assert_eq!(registry.take(&counted, at(1_100)), Taken::Counted);
         assert_eq!(registry.take(&report("b", 1, 8), at(1_100)), Taken::Changed);
         assert_eq!(registry.of("a").len(), 1);
         assert_eq!(registry.of("a")[0].heard_at, Duration::from_millis(1_100));

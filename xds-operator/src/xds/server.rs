@@ -287,7 +287,6 @@ impl Server {
             dropped: dropped.clone(),
             known: Mutex::new(Known::default()),
             fleet: fleet_in,
-            vms_changed: watch::Sender::new(()),
             stop: watch::Sender::new(false),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         });
@@ -359,7 +358,7 @@ impl Server {
                     let goal = Goal::new(&snapshots.borrow_and_update(), &vm);
                     goals.send_replace(Arc::new(goal));
                 }
-                _ = look.tick() => shared.forget_silent_vms(),
+                _ = look.tick() => shared.look(),
             }
         }
         shared.stop.send_replace(true);
@@ -380,7 +379,6 @@ struct Shared {
     dropped: Arc<Dropped>,
     known: Mutex<Known>,
     fleet: watch::Sender<Arc<Fleet>>,
-    vms_changed: watch::Sender<()>,
     stop: watch::Sender<bool>,
     streams: Arc<Semaphore>,
 }
@@ -389,13 +387,24 @@ struct Shared {
 struct Known {
     vms: Registry,
     streams: BTreeMap<String, StreamsOf>,
+    /// Counts went up since the fleet was published last. They do so all the time, and are published at the next look.
+    counted: bool,
+}
+
+impl Known {
+    fn wake(&self, node: &str) {
+        if let Some(streams) = self.streams.get(node) {
+            streams.vms_changed.send_replace(());
+        }
+    }
 }
 
 /// The streams of one proxy. Forgotten with the last one.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 struct StreamsOf {
     open: usize,
     acknowledged: Option<u64>,
+    vms_changed: watch::Sender<()>,
 }
 
 impl Shared {
@@ -455,40 +464,44 @@ impl Shared {
         });
     }
 
-    fn stream_changed(&self, node: &str, change: impl FnOnce(&mut StreamsOf)) {
+    fn stream_changed<T>(&self, node: &str, change: impl FnOnce(&mut StreamsOf) -> T) -> T {
         let mut known = self.known();
         let streams = known.streams.entry(node.to_owned()).or_default();
-        change(streams);
+        let changed = change(streams);
         if streams.open == 0 {
             known.streams.remove(node);
         }
         self.publish_fleet(&known);
+        changed
     }
 
-    fn forget_silent_vms(&self) {
+    /// Forgets silent VMs, and publishes what was only counted.
+    fn look(&self) {
         let mut known = self.known();
         let gone = known.vms.forget_silent(self.now());
-        if gone.is_empty() {
+        if gone.is_empty() && !std::mem::take(&mut known.counted) {
             return;
         }
         self.publish_fleet(&known);
-        drop(known);
         for (node, vm_id) in gone {
+            known.wake(&node);
             self.tell(&node, What::VmGone { vm_id });
         }
-        self.vms_changed.send_replace(());
     }
 }
 
 impl TakeReports for Shared {
     fn take(&self, report: VmReport) -> Result<(), Status> {
         let mut known = self.known();
-        let taken = known.vms.take(&report, self.now());
-        self.publish_fleet(&known);
-        drop(known);
-        match taken {
+        match known.vms.take(&report, self.now()) {
             Taken::Heartbeat => Ok(()),
+            Taken::Counted => {
+                known.counted = true;
+                Ok(())
+            }
             Taken::Changed => {
+                self.publish_fleet(&known);
+                known.wake(&report.node_id);
                 let VmReport {
                     vm_id,
                     table_revision,
@@ -503,7 +516,6 @@ impl TakeReports for Shared {
                         readiness_version,
                     },
                 );
-                self.vms_changed.send_replace(());
                 Ok(())
             }
             Taken::Full => Err(Status::resource_exhausted(
@@ -600,9 +612,12 @@ impl AdsStream {
             return;
         }
         let shared = self.shared.clone();
-        shared.stream_changed(&node, |streams| streams.open += 1);
+        let vms = shared.stream_changed(&node, |streams| {
+            streams.open += 1;
+            streams.vms_changed.subscribe()
+        });
         shared.tell(&node, What::Connected { peer });
-        if let Err(excess) = self.drive(&node, first, requests).await {
+        if let Err(excess) = self.drive(&node, first, requests, vms).await {
             let reason = excess.to_string();
             let refusal = Status::resource_exhausted(reason.clone());
             shared.tell(&node, What::Refused { reason });
@@ -620,8 +635,8 @@ impl AdsStream {
         node: &str,
         first: DeltaDiscoveryRequest,
         mut requests: Streaming<DeltaDiscoveryRequest>,
+        mut vms: watch::Receiver<()>,
     ) -> Result<(), Excess> {
-        let mut vms = self.shared.vms_changed.subscribe();
         let mut stopped = self.shared.stop.subscribe();
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -606,3 +606,110 @@ fn wire(resource: &Resource) -> WireResource {
         ..Default::default()
     }
 }
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+mod tests {
+    //! Bounds; what is said and answered is played in `tests/xds_scripts.rs`.
+    use envoy_types::pb::google::rpc::Status;
+    use fixgw_core::rule::Target;
+
+    use super::*;
+
+    fn ask(kind: Kind, names: impl Iterator<Item = String>) -> DeltaDiscoveryRequest {
+        DeltaDiscoveryRequest {
+            type_url: kind.type_url(),
+            resource_names_subscribe: names.collect(),
+            ..Default::default()
+        }
+    }
+
+    fn clusters(count: usize) -> View {
+        let cluster = |index| {
+            let target = Target::service("t", &format!("engine-{index:04}"), 1);
+            (
+                target.as_str().to_owned(),
+                Arc::new(resources::cluster(&target)),
+            )
+        };
+        View {
+            set: (0..count).map(cluster).collect(),
+            keep: BTreeSet::new(),
+        }
+    }
+
+    #[test]
+    fn refuses_more_names_than_there_can_be() {
+        let mut session = Session::new();
+        let names = |from: usize, to: usize| (from..to).map(|index| index.to_string());
+        let all = ask(Kind::Endpoints, names(0, SUBSCRIPTIONS_MAX));
+        assert!(session.request(all).is_ok());
+        let again = ask(Kind::Endpoints, names(0, 1));
+        assert!(session.request(again).is_ok());
+        let more = ask(
+            Kind::Endpoints,
+            names(SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_MAX + 1),
+        );
+        assert_eq!(session.request(more).unwrap_err(), Excess::Subscriptions);
+    }
+
+    #[test]
+    fn refuses_a_long_name() {
+        let name = |length| ask(Kind::Endpoints, std::iter::once("n".repeat(length)));
+        assert!(Session::new().request(name(NAME_BYTES_MAX)).is_ok());
+        let refused = Session::new().request(name(NAME_BYTES_MAX + 1));
+        assert_eq!(refused.unwrap_err(), Excess::Name);
+    }
+
+    #[test]
+    fn sends_many_clusters_in_batches() {
+        let mut session = Session::new();
+        let view = clusters(250);
+        session
+            .request(ask(Kind::Cluster, std::iter::empty()))
+            .unwrap();
+        let mut batches = Vec::new();
+        while let Some(response) = session.respond(Kind::Cluster, &view, 1) {
+            batches.push(response.resources.len());
+            let ack = DeltaDiscoveryRequest {
+                response_nonce: response.nonce,
+                ..ask(Kind::Cluster, std::iter::empty())
+            };
+            session.request(ack).unwrap();
+        }
+        assert_eq!(batches, [100, 100, 50]);
+    }
+
+    #[test]
+    fn a_proxy_that_refuses_everything_is_left_alone() {
+        let mut session = Session::new();
+        let view = clusters(1_000);
+        session
+            .request(ask(Kind::Cluster, std::iter::empty()))
+            .unwrap();
+        let mut refusals = 0;
+        while let Some(response) = session.respond(Kind::Cluster, &view, 1) {
+            refusals += 1;
+            let nack = DeltaDiscoveryRequest {
+                response_nonce: response.nonce,
+                error_detail: Some(Status::default()),
+                ..ask(Kind::Cluster, std::iter::empty())
+            };
+            session.request(nack).unwrap();
+        }
+        // Ten batches, each taken apart until the bound, and what is left of it by then.
+        assert!(refusals <= 10 * (TRIALS_MAX + 16), "{refusals}");
+        for resource in view.set.values() {
+            assert_eq!(
+                session.progress(Kind::Cluster, resource),
+                Progress::Rejected
+            );
+        }
+    }
+}
