@@ -296,6 +296,21 @@ async fn a_slow_counterparty_is_closed_at_the_deadline() {
     server.finish().await;
 }
 
+/// Asks until there is a place to be answered in.
+async fn until_there_is_a_place(server: &mut Server) {
+    let asked = async {
+        loop {
+            let (_, outcome) = server.ask(LOGON).await;
+            if let Ending::Answered { .. } = outcome.ending {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(FAR, asked)
+        .await
+        .expect("the place is given back");
+}
+
 #[tokio::test]
 async fn a_counterparty_that_does_not_close_after_its_answer_is_closed() {
     let short = Limits {
@@ -304,14 +319,28 @@ async fn a_counterparty_that_does_not_close_after_its_answer_is_closed() {
         ..limits()
     };
     let mut server = start(short, ProxyProtocol::Off, "x").await;
-    let mut stream = server.connect().await;
-    stream.write_all(LOGON).await.unwrap();
-    assert_eq!(text_of(&until_closed(&mut stream).await), "x");
+    let mut stays = server.connect().await;
+    stays.write_all(LOGON).await.unwrap();
+    assert_eq!(text_of(&until_closed(&mut stays).await), "x");
     server.outcomes.recv().await.unwrap();
-    // The half-close was seen; the whole one shows in that writing fails, sooner or later.
-    while stream.write_all(b"8").await.is_ok() {
-        tokio::task::yield_now().await;
-    }
+    until_there_is_a_place(&mut server).await;
+    drop(stays);
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn a_counterparty_that_goes_on_sending_after_its_answer_is_closed() {
+    let mut server = start(limits(), ProxyProtocol::Off, "x").await;
+    let mut talks = server.connect().await;
+    talks.write_all(LOGON).await.unwrap();
+    assert_eq!(text_of(&until_closed(&mut talks).await), "x");
+    server.outcomes.recv().await.unwrap();
+    // Its half is still open: that it is closed shows in that writing fails.
+    let order = [b'8'; 4096];
+    let sent = async { while talks.write_all(&order).await.is_ok() {} };
+    tokio::time::timeout(FAR, sent)
+        .await
+        .expect("writing fails");
     server.finish().await;
 }
 
@@ -335,17 +364,8 @@ async fn connections_beyond_the_bound_are_closed_and_the_place_is_given_back() {
         Ending::Answered { .. }
     ));
     drop(first);
-    loop {
-        // The place is free when the server has seen the first one close.
-        let mut third = server.connect().await;
-        let _ = third.write_all(LOGON).await;
-        let answer = until_closed(&mut third).await;
-        drop(third);
-        if let Ending::Answered { .. } = server.outcomes.recv().await.unwrap().ending {
-            assert_eq!(text_of(&answer), "x");
-            break;
-        }
-    }
+    // The place is free when the server has seen the first one close.
+    until_there_is_a_place(&mut server).await;
     server.finish().await;
 }
 
