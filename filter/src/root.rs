@@ -53,6 +53,10 @@ struct Root {
 struct Sharing {
     /// Revision that was seen to be there, or a newer one.
     seen: Option<u64>,
+    /// Revision that was left to the others for one tick.
+    left: Option<u64>,
+    /// Whether this VM wrote last, and so has to look whether it is there.
+    wrote: bool,
 }
 
 /// Makes a root context. Runs outside of any containment, so it must not fail.
@@ -89,7 +93,7 @@ impl RootContext for Root {
         }
         contained("the deadlines", || self.serve_deadlines());
         contained("the shared data", || {
-            restore();
+            catch_up();
             for (part, sharing) in Part::ALL.into_iter().zip(&mut self.sharing) {
                 share(part, sharing);
             }
@@ -170,27 +174,44 @@ fn configure_data(json: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// A VM that came back finds its table and readiness in the shared data.
+/// A VM that came back has no table: it takes what the others left for it, before its first connection is read.
 pub(crate) fn restore() {
     for part in Part::ALL {
-        if worker::with(|worker| worker.revision(part).is_some()) {
-            continue;
+        if worker::with(|worker| worker.revision(part).is_none()) {
+            take_shared(part);
         }
-        let Some((image, _)) = host::shared(part.key()) else {
-            continue;
-        };
-        // What is there was taken over by another VM before, so nothing can be wrong with it.
-        let _ = match part {
-            Part::Routes => take_table(image),
-            Part::Readiness => take_readiness(image),
-        };
     }
+}
+
+/// A VM that came back in the moment between an update and its sharing has an older table than the others, and no
+/// update will come for it.
+fn catch_up() {
+    for part in Part::ALL {
+        if shared_revision(part) > worker::with(|worker| worker.revision(part)) {
+            take_shared(part);
+        }
+    }
+}
+
+fn take_shared(part: Part) {
+    let Some((image, _)) = host::shared(part.key()) else {
+        return;
+    };
+    if part.stated(&image) <= worker::with(|worker| worker.revision(part)) {
+        return;
+    }
+    // What is there was taken over by another VM before, so nothing can be wrong with it.
+    let _ = match part {
+        Part::Routes => take_table(image),
+        Part::Readiness => take_readiness(image),
+    };
 }
 
 /// Puts what this VM uses where a VM that comes back will find it. From the tick and not from `on_configure`, because
 /// the canary's writes would be real even if Envoy then refused the update.
 ///
-/// A guard does not protect the creation of a key, so what was written is looked at again at the next tick.
+/// One VM writes for all, the main thread's if it is there: a copy of a large table would make live sessions wait. A
+/// guard does not protect the creation of a key, so whoever wrote looks again at the next tick.
 fn share(part: Part, sharing: &mut Sharing) {
     let Some(revision) = worker::with(|worker| worker.revision(part)) else {
         return;
@@ -198,17 +219,35 @@ fn share(part: Part, sharing: &mut Sharing) {
     if sharing.seen >= Some(revision) {
         return;
     }
+    if !sharing.wrote && shared_revision(part) >= Some(revision) {
+        sharing.seen = Some(revision);
+        return;
+    }
+    if worker::with(|worker| worker.has_served()) && sharing.left != Some(revision) {
+        sharing.left = Some(revision);
+        return;
+    }
     let there = host::shared(part.key());
     let stated = there.as_ref().and_then(|(image, _)| part.stated(image));
     if stated >= Some(revision) {
         sharing.seen = stated;
+        sharing.wrote = false;
         return;
     }
     let guard = there.and_then(|(_, guard)| guard);
     let Some(image) = worker::with(|worker| worker.image(part).map(<[u8]>::to_vec)) else {
         return;
     };
-    let _ = host::share(part.key(), &image, guard);
+    sharing.wrote = true;
+    if host::share(part.key(), &image, guard).is_ok() {
+        // Without a guard: it is a hint that saves a copy.
+        let _ = host::share(part.revision_key(), &revision.to_le_bytes(), None);
+    }
+}
+
+fn shared_revision(part: Part) -> Option<u64> {
+    let (bytes, _) = host::shared(part.revision_key())?;
+    Some(u64::from_le_bytes(bytes.try_into().ok()?))
 }
 
 fn send_report() {

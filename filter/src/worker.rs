@@ -29,6 +29,7 @@ pub(crate) struct Worker {
     table: Option<Table>,
     readiness: Option<Kept>,
     waiting: BTreeMap<u32, Connection>,
+    has_served: bool,
     /// Records on their way out.
     pub(crate) outbox: Outbox,
     /// When to report.
@@ -77,11 +78,19 @@ impl Part {
     /// Both.
     pub(crate) const ALL: [Self; 2] = [Self::Routes, Self::Readiness];
 
-    /// Key of the shared data.
+    /// Key of the shared image.
     pub(crate) const fn key(self) -> &'static str {
         match self {
             Self::Routes => "fixgw.routes",
             Self::Readiness => "fixgw.readiness",
+        }
+    }
+
+    /// Key of the shared image's revision: eight bytes, so that looking costs nothing.
+    pub(crate) const fn revision_key(self) -> &'static str {
+        match self {
+            Self::Routes => "fixgw.routes.revision",
+            Self::Readiness => "fixgw.readiness.version",
         }
     }
 
@@ -176,8 +185,14 @@ impl Worker {
         }
     }
 
+    /// Whether this VM ever had a connection. The main thread's never has.
+    pub(crate) const fn has_served(&self) -> bool {
+        self.has_served
+    }
+
     /// A connection was accepted.
     pub(crate) fn accept(&mut self, id: u32, now_ms: u64) {
+        self.has_served = true;
         let connection = Connection::accepted(now_ms, &self.settings);
         self.waiting.insert(id, connection);
     }
