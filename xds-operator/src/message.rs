@@ -16,6 +16,9 @@ use serde::{Deserialize, Serialize};
 /// places does not bury its first line.
 pub const MESSAGES_MAX: usize = 1_000;
 
+/// Characters of each part of a message.
+pub const TEXT_CHARS_MAX: usize = 1_024;
+
 /// Where something was written: lines and columns count from 1, columns in characters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Origin {
@@ -86,6 +89,28 @@ impl fmt::Display for Message {
     }
 }
 
+impl Message {
+    /// Names in it may be anybody's text: they break no line and fill no screen.
+    #[must_use]
+    fn clean(mut self) -> Self {
+        let texts = [
+            Some(&mut self.what),
+            Some(&mut self.advice),
+            self.object.as_mut(),
+            self.field.as_mut(),
+        ];
+        for text in texts.into_iter().flatten() {
+            if text.len() > TEXT_CHARS_MAX || text.contains(char::is_control) {
+                let short = text.chars().take(TEXT_CHARS_MAX);
+                *text = short
+                    .map(|letter| if letter.is_control() { ' ' } else { letter })
+                    .collect();
+            }
+        }
+        self
+    }
+}
+
 /// What identifies a message: where it stands in its file does not, so that a line inserted above repeats nothing.
 type Key = (Option<Arc<str>>, Option<String>, Option<String>, String);
 
@@ -110,7 +135,7 @@ impl Standing {
     pub fn change(&mut self, now: Vec<Message>) -> Vec<Message> {
         let mut fresh = BTreeMap::new();
         let mut out = Vec::new();
-        for message in now {
+        for message in now.into_iter().map(Message::clean) {
             let key = key(&message);
             if fresh.contains_key(&key) {
                 continue;
@@ -216,6 +241,18 @@ mod tests {
         let change = standing.change(vec![message(1, "y")]);
         assert_eq!(change.len(), 1);
         assert_eq!(change[0].what, "y");
+    }
+
+    #[test]
+    fn a_name_breaks_no_line_and_fills_no_screen() {
+        let mut standing = Standing::default();
+        let wild = format!("x\nINFO: all is well{}", "y".repeat(5_000));
+        let told = standing.change(vec![message(1, &wild)]);
+        let line = told[0].to_string();
+        assert!(
+            line.lines().count() == 1 && line.len() < 2 * TEXT_CHARS_MAX,
+            "{line}"
+        );
     }
 
     #[test]

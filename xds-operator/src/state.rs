@@ -62,7 +62,8 @@ pub enum StateError {
     },
     /// Changed since it was written.
     #[error(
-        "the state file `{path}` is damaged ({what}); move it away to start from the directory of FIXSessions alone"
+        "the state file `{path}` is damaged ({what}); it was set aside with the ending `.refused`, and the directory of \
+         FIXSessions counts alone"
     )]
     Damaged {
         /// Which.
@@ -72,8 +73,8 @@ pub enum StateError {
     },
     /// Written by another release.
     #[error(
-        "the state file `{path}` was written by a release that this one does not understand (format {format}); \
-         start that release, or move the file away to start from the directory of FIXSessions alone"
+        "the state file `{path}` was written by a release that this one does not understand (format {format}); it was \
+         set aside with the ending `.refused`, and the directory of FIXSessions counts alone"
     )]
     Format {
         /// Which.
@@ -137,6 +138,8 @@ impl StateDirectory {
 
     /// What was saved last; `None` when nothing was. `directory` is what the files' directory is called now.
     ///
+    /// A file that is refused is set aside, so that the next start finds none and people can look at it.
+    ///
     /// # Errors
     /// When the file is there and is not what was saved.
     pub fn load(&self, directory: &str) -> Result<Option<Saved>, StateError> {
@@ -146,7 +149,12 @@ impl StateDirectory {
         let read =
             File::open(&path).and_then(|file| file.take(BYTES_MAX + 1).read_to_end(&mut bytes));
         match read {
-            Ok(_) => decode(&bytes, directory, &shown).map(Some),
+            Ok(_) => decode(&bytes, directory, &shown)
+                .map(Some)
+                .inspect_err(|_| {
+                    // Should that fail too, the next save replaces it; nothing is lost that could be used.
+                    let _ = fs::rename(&path, self.path.join(format!("{FILE}.refused")));
+                }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(StateError::Unreadable {
                 path: shown,
@@ -365,6 +373,20 @@ spec:
         newer[8] = 9;
         let error = decode(&newer, "x", "f").unwrap_err().to_string();
         assert!(error.contains("format 9"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_refused_is_set_aside_and_the_next_start_finds_none() {
+        let home = tempfile::tempdir().unwrap();
+        let state = StateDirectory::open(home.path()).unwrap();
+        fs::write(home.path().join(FILE), "not a state").unwrap();
+        let error = state.load("x").unwrap_err().to_string();
+        assert!(
+            error.contains("is damaged") && error.contains(".refused"),
+            "{error}"
+        );
+        assert!(state.load("x").unwrap().is_none());
+        assert!(home.path().join(format!("{FILE}.refused")).exists());
     }
 
     #[test]

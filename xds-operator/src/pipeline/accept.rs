@@ -181,7 +181,7 @@ fn conflict_message(
     } else {
         "both are left out, and the other routes are in force"
     };
-    let origin_of = |name: &ObjectName| candidate.get(name).and_then(|valid| origin_in(valid));
+    let origin_of = |name: &ObjectName| candidate.get(name).and_then(origin_in);
     let there =
         origin_of(&other).map_or_else(String::new, |origin| format!("that one is at {origin}; "));
     Message {

@@ -169,7 +169,7 @@ impl<'e> Resolver<'e> {
             .iter()
             .filter(|extra| extra.service == name);
         let mut found: BTreeSet<SocketAddr> = extra.map(|extra| extra.address).collect();
-        match self.from_slices(&name, asked) {
+        match self.in_slices(&name, asked) {
             Ok(addresses) => found.extend(addresses),
             Err(reason) if found.is_empty() => return Err(reason),
             Err(_) => {}
@@ -177,7 +177,7 @@ impl<'e> Resolver<'e> {
         Ok(found.into_iter().collect())
     }
 
-    fn from_slices(
+    fn in_slices(
         &self,
         name: &ObjectName,
         asked: Asked<'_>,

@@ -76,6 +76,7 @@ struct Stamp {
     device: u64,
     inode: u64,
     bytes: u64,
+    /// Of the inode: it moves with every write and every change of rights, and nobody can set it back.
     changed: (i64, i64),
 }
 
@@ -85,7 +86,7 @@ impl Stamp {
             device: metadata.dev(),
             inode: metadata.ino(),
             bytes: metadata.len(),
-            changed: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
         }
     }
 }
@@ -286,15 +287,10 @@ impl Armed {
         let root = root_of(path);
         let events = events.clone();
         let notice = move |event: notify::Result<notify::Event>| {
-            let relevant = event.is_ok_and(|event| match event.kind {
-                // Reading makes events too; following those would never end.
-                EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
-                EventKind::Access(_) => false,
-                EventKind::Any
-                | EventKind::Create(_)
-                | EventKind::Modify(_)
-                | EventKind::Remove(_)
-                | EventKind::Other => true,
+            // Reading makes events too; following those would never end. What went wrong may have hidden a change.
+            let relevant = event.map_or(true, |event| {
+                let written = EventKind::Access(AccessKind::Close(AccessMode::Write));
+                event.kind == written || !matches!(event.kind, EventKind::Access(_))
             });
             if relevant {
                 // Fails when the follower has ended; then nobody wants to know.
@@ -316,6 +312,8 @@ impl Armed {
     }
 
     fn remark(&self) -> Option<String> {
+        // That there is no directory is told by the reading.
+        self.root?;
         self.watcher.as_ref().err().map(|error| {
             format!(
                 "the system does not tell of changes here ({}); they are looked for every {} s instead, \
@@ -375,17 +373,18 @@ impl Pass {
             .is_some_and(|it| it == "yaml" || it == "yml");
         let metadata = match fs::metadata(path) {
             Ok(metadata) => metadata,
-            // Gone since it was listed: deleted.
-            Err(_) if fs::symlink_metadata(path).is_err() => return,
-            Err(_) if !yaml => return,
+            // Gone since it was listed: deleted. Anything else that hides it does not make it so.
+            Err(_) if gone(path) || !yaml => return,
             Err(error) => {
-                return self.fault(
-                    shown,
-                    format!("cannot be read ({}); mend or delete the link", error.kind()),
+                let what = format!(
+                    "cannot be read ({}); mend the link or the rights, or delete it",
+                    error.kind()
                 );
+                return self.fault(shown, what);
             }
         };
-        if !metadata.is_dir() && !(yaml && metadata.is_file()) {
+        let wanted = metadata.is_dir() || yaml && metadata.is_file();
+        if !wanted {
             return;
         }
         if !fs::canonicalize(path).is_ok_and(|real| real.starts_with(&self.root)) {
@@ -403,6 +402,10 @@ impl Pass {
         self.bytes = self.bytes.saturating_add(metadata.len());
         self.found.push((path.to_owned(), shown.into(), metadata));
     }
+}
+
+fn gone(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 fn file_fault(shown: &str, what: String) -> Fault {
@@ -424,6 +427,8 @@ fn read_file(path: &Path, shown: &Arc<str>, metadata: &fs::Metadata) -> Option<C
     let mut bytes = Vec::new();
     let read =
         fs::File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
+    // What could not be read may be readable the next time.
+    let readable = read.is_ok();
     let content = match (read, String::from_utf8(bytes)) {
         (Err(error), _) if error.kind() == io::ErrorKind::NotFound => return None,
         (Err(error), _) => only(file_fault(
@@ -450,13 +455,12 @@ fn read_file(path: &Path, shown: &Arc<str>, metadata: &fs::Metadata) -> Option<C
         }
         (Ok(_), Ok(text)) => yaml::read(shown, &text),
     };
-    let old = metadata
-        .modified()
-        .ok()
-        .and_then(|changed| SystemTime::now().duration_since(changed).ok())
-        .is_some_and(|age| age > STAMP_AGE_MIN);
+    let changed = u64::try_from(metadata.ctime()).unwrap_or(0);
+    let old = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH + Duration::from_secs(changed))
+        .is_ok_and(|age| age > STAMP_AGE_MIN);
     Some(Cached {
-        stamp: old.then(|| Stamp::of(metadata)),
+        stamp: (old && readable).then(|| Stamp::of(metadata)),
         content: Arc::new(content),
     })
 }
@@ -675,7 +679,7 @@ mod tests {
         let world = directory.read();
         assert_eq!(
             faults(&world),
-            ["cannot be read (entity not found); mend or delete the link"]
+            ["cannot be read (entity not found); mend the link or the rights, or delete it"]
         );
     }
 
@@ -741,7 +745,7 @@ mod tests {
         fs::create_dir(&root).unwrap();
         let mut worlds = open(&root).follow();
         assert!(names(&worlds.borrow_and_update()).is_empty());
-        let limit = Duration::from_secs(60);
+        let limit = Duration::from_mins(1);
         let mut expect = async |wanted: &[&str]| {
             let arrived = worlds.wait_for(|world| names(world) == wanted);
             let arrived = tokio::time::timeout(limit, arrived).await;

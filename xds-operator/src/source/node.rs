@@ -379,7 +379,7 @@ impl Node {
     #[must_use]
     pub fn bad_keys(&self) -> Vec<Wrong> {
         let mut found = Vec::new();
-        self.walk(String::new(), &mut |path, node| {
+        self.walk("", &mut |path, node| {
             let Value::Map(entries) = &node.value else {
                 return;
             };
@@ -421,24 +421,24 @@ impl Node {
     #[must_use]
     pub fn places_below(&self, path: &str) -> Places {
         let mut places = Places::default();
-        self.walk(path.to_owned(), &mut |path, node| {
+        self.walk(path, &mut |path, node| {
             places.insert(path, node.place.line, node.place.column);
         });
         places
     }
 
     /// Calls for this node and every one below. Its depth is bounded by [`DEPTH_MAX`].
-    fn walk<'n>(&'n self, path: String, visit: &mut impl FnMut(&str, &'n Self)) {
-        visit(&path, self);
+    fn walk<'n>(&'n self, path: &str, visit: &mut impl FnMut(&str, &'n Self)) {
+        visit(path, self);
         match &self.value {
             Value::Map(entries) => {
                 for (key, value) in entries {
-                    value.walk(join(&path, key.text().unwrap_or("?")), visit);
+                    value.walk(&join(path, key.text().unwrap_or("?")), visit);
                 }
             }
             Value::List(items) => {
                 for (index, item) in items.iter().enumerate() {
-                    item.walk(format!("{path}[{index}]"), visit);
+                    item.walk(&format!("{path}[{index}]"), visit);
                 }
             }
             Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => {}

@@ -10,7 +10,7 @@ use k8s_openapi::api::discovery::v1 as discovery_v1;
 use super::node::{self, Node, Place, Value, Wrong};
 use crate::api::{self, FIXSession, FIXSessionSpec};
 use crate::message::Origin;
-use crate::world::{EndpointSlice, Fault, Kind, Located, ObjectName, Scope, Service};
+use crate::world::{EndpointSlice, Fault, Kind, Located, ObjectName, Places, Scope, Service};
 
 /// Namespace of an object that names none, as `kubectl` has it.
 pub const NAMESPACE_DEFAULT: &str = "default";
@@ -198,10 +198,8 @@ impl Reading<'_> {
                 format!("there is no such kind; `{}` is one", api::KIND),
             ),
             (false, None) => {
-                let what = format!(
-                    "an object of kind `{}` is not for the gateway; it is left out",
-                    kind.escape_debug()
-                );
+                let what =
+                    format!("an object of kind `{kind}` is not for the gateway; it is left out");
                 return self.fault(None, whole(node, what), Scope::Nothing);
             }
         };
@@ -360,7 +358,7 @@ fn service(node: &Node, origin: Option<Origin>) -> Result<Object, Wrong> {
     Ok(Object::Service(Arc::new(Located {
         object: service.into(),
         origin,
-        places: Default::default(),
+        places: Places::default(),
     })))
 }
 
@@ -383,6 +381,6 @@ fn slice(node: &Node, origin: Option<Origin>) -> Result<Object, Wrong> {
     Ok(Object::EndpointSlice(Arc::new(Located {
         object,
         origin,
-        places: Default::default(),
+        places: Places::default(),
     })))
 }
