@@ -9,6 +9,7 @@
 
 mod change;
 mod containment;
+mod documents;
 mod examples;
 mod harness;
 mod refusal;
