@@ -138,6 +138,48 @@ fn a_deleted_file_refuses_the_next_logon_and_leaves_the_live_session_unbroken() 
 }
 
 #[test]
+fn a_session_outlives_its_route_its_service_its_endpoints_and_its_cluster() {
+    let session = live_session();
+    let engine = Peer::engine("engine", std::slice::from_ref(&session));
+    let tap = Tap::before(engine.address());
+    let other = EchoEngine::start("other");
+    let directory = Directory::of(&[
+        broker_to("engine"),
+        Route::new("other", "other").value("SenderCompID49", "OTHER"),
+    ]);
+    directory.put_service("engine", &[tap.address()]);
+    directory.put_service("other", &[other.address()]);
+    let gateway = Setup::over(&directory).admin().start();
+    let removed = || gateway.statistics()["cluster_manager.cluster_removed"];
+    let removed_before = removed();
+    let counterparty = Peer::counterparty(
+        "counterparty",
+        gateway.address(),
+        std::slice::from_ref(&session),
+    );
+    let mut live = LiveSession::begin(&session, &counterparty, &engine, &tap);
+    live.exchange(5);
+    gateway.apply(|| {
+        for object in ["broker", "engine-service", "engine-endpoints"] {
+            directory.remove(object);
+        }
+    });
+    fixgw_e2e::process::wait_until("the cluster to go", || {
+        (removed() > removed_before).then_some(())
+    });
+    live.exchange(5);
+    live.assert_unbroken();
+    // And back again.
+    directory.put_service("engine", &[tap.address()]);
+    gateway.apply(|| directory.put(&broker_to("engine")));
+    live.assert_unbroken();
+    assert_eq!(
+        engine_of(&gateway, &fix::logon("FIX.4.4", "OTHER", "VENUE", &[])),
+        "other"
+    );
+}
+
+#[test]
 fn a_logon_that_began_before_an_edit_is_decided_by_the_table_at_its_end() {
     let (first, second) = (EchoEngine::start("first"), EchoEngine::start("second"));
     let directory = Directory::of(&[broker_to("first")]);

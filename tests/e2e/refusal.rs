@@ -173,8 +173,9 @@ fn a_connection_that_says_nothing_is_counted_and_not_logged() {
         client.finish();
         assert_eq!(client.take_to_end(), b"");
         silent.push(client.address());
-        // Gone without a farewell, as many health checks go.
-        silent.push(RawClient::connect(gateway.address()).address());
+        let client = RawClient::connect(gateway.address());
+        silent.push(client.address());
+        client.reset();
     }
     gateway
         .process()
@@ -282,4 +283,49 @@ fn a_target_without_service_or_endpoints_is_warned_of_and_its_logons_are_closed_
         let record = gateway.decision_about(client.address());
         (text(&record, "decision") == "ROUTE").then(|| assert_eq!(client.take_greeting(), "light"))
     });
+}
+
+#[test]
+fn without_a_reject_engine_an_unknown_counterparty_is_closed_without_an_answer() {
+    let light = EchoEngine::start("light");
+    let directory =
+        Directory::of(&[Route::new("broker", "light").value("SenderCompID49", "BROKER")]);
+    let gateway = Setup::over(&directory)
+        .endpoint("light", light.address())
+        .arguments(["--no-reject"])
+        .start();
+    for (logon, reason) in [
+        (fix::logon("FIX.4.4", "STRANGER", "VENUE", &[]), "no_match"),
+        (
+            fix::logon("FIX.4.4", "BROKER", "VENUE", &[(49, "STRANGER")]),
+            "ambiguous_field",
+        ),
+        (fix::order("FIX.4.4", "BROKER", "VENUE", 1, 1), "not_logon"),
+    ] {
+        let (answer, record) = refused(&gateway, &logon);
+        assert_eq!(answer, b"");
+        assert_eq!(text(&record, "decision"), "CLOSED", "{record}");
+        assert_eq!(text(&record, "reason"), reason, "{record}");
+    }
+    assert!(light.received().is_empty());
+}
+
+#[test]
+fn a_killed_reject_engine_is_started_again_and_answers_as_before() {
+    let light = EchoEngine::start("light");
+    let (_directory, gateway) = gateway_for_broker(&light);
+    let mut live = RawClient::connect(gateway.address());
+    live.send(&fix::logon("FIX.4.4", "BROKER", "VENUE", &[]));
+    assert_eq!(live.take_greeting(), "light");
+    let mark = gateway.mark();
+    gateway.kill_child("reject-engine");
+    gateway.process().wait_after(mark, "its restart", |event| {
+        kind(event) == "child" && text(event, "name") == "reject-engine"
+    });
+    let (answer, _) = refused(&gateway, &fix::logon("FIX.4.4", "STRANGER", "VENUE", &[]));
+    assert_eq!(
+        fix::value(&fix::read(&answer), 58),
+        Some("No matching session configuration")
+    );
+    assert!(live.is_open());
 }

@@ -7,8 +7,10 @@ use fixgw_e2e::echo::EchoEngine;
 use fixgw_e2e::fix;
 use fixgw_e2e::fixture::{Directory, Route};
 use fixgw_e2e::gateway::{Gateway, Setup};
+use fixgw_e2e::process::Process;
 use fixgw_e2e::raw::RawClient;
 use fixgw_e2e::{secret, tool};
+use rustix::process::Signal;
 
 /// Long enough that none stands in an output by chance, and each different in every part.
 const PASSWORD: &str = "hunter2-Kestrel";
@@ -200,18 +202,66 @@ fn no_component_prints_a_secret_whatever_happens_to_its_logon() {
 
 #[test]
 fn nothing_that_a_logon_brought_is_kept_on_disk() {
-    // The rule's own values must be in the table; what only the Logon holds must be nowhere.
+    // The rule's own values must be in the table; what only the Logon holds must be nowhere, Envoy's log included.
     let light = EchoEngine::start("light");
     let directory = Directory::of(&[Route::new("broker", "light")
         .value("SenderCompID49", "BROKER")
-        .pattern("AlgoStrategy20001", "XV*")
+        .redacted_pattern("AlgoStrategy20001", "XV*")
+        .unlogged_pattern("ComplianceID9001", "RES*")
         .priority(5)]);
     let mut gateway = Setup::over(&directory)
         .endpoint("light", light.address())
+        .filter(&tool::filter_that_panics())
+        .arguments(["--envoy-log-level", "info"])
         .start();
     play(&gateway, &light);
+    let mut victim = RawClient::connect(gateway.address());
+    victim.send(&logon("PANIC", &[]));
+    assert_eq!(victim.take_to_end(), b"");
+    let record = gateway.decision_about(victim.address());
+    assert_eq!(record["reason"], "internal_error");
     gateway.stop();
+    let log = std::fs::read_to_string(gateway.state().join("envoy.log")).expect("Envoy has a log");
+    assert!(log.contains("[info]"), "Envoy did write: {log}");
     secret::assert_absent_from_files(gateway.state(), &SECRETS);
+    secret::assert_absent(
+        "the gateway's output",
+        &gateway.process().output().bytes(),
+        &SECRETS,
+    );
+}
+
+#[test]
+fn the_reject_engine_alone_prints_and_answers_no_secret() {
+    for form in [&[][..], &["--json"][..]] {
+        let mut engine = Process::start(
+            "reject engine",
+            tool::program("fixgw-reject-engine"),
+            |command| {
+                command
+                    .args(["--listen", "127.0.0.1:0", "--proxy-protocol", "off"])
+                    .args(form);
+            },
+        );
+        let line = engine.wait_line("127.0.0.1:");
+        let address = line
+            .split_once("127.0.0.1:")
+            .expect("it says where it listens")
+            .1;
+        let port: String = address.chars().take_while(char::is_ascii_digit).collect();
+        let address = format!("127.0.0.1:{port}").parse().expect("an address");
+        for (name, bytes) in messages() {
+            let mut client = RawClient::connect(address);
+            client.send_unless_closed(&bytes);
+            client.finish();
+            secret::assert_absent(name, &client.take_to_end(), &SECRETS);
+        }
+        engine.signal(Signal::TERM);
+        engine.wait_exit();
+        let output = engine.output().bytes();
+        assert!(output.len() > 100, "it says something of each connection");
+        secret::assert_absent("the reject engine's output", &output, &SECRETS);
+    }
 }
 
 #[test]

@@ -18,8 +18,8 @@ fn broker() -> Directory {
     Directory::of(&[Route::new("broker", "light").value("SenderCompID49", "BROKER")])
 }
 
-/// It ends by itself, with a failure and one sentence that names `culprit`; returns the sentence.
-fn refuses_to_start(mut gateway: Gateway, culprit: &str) -> String {
+/// It ends by itself, with a failure and one sentence that names `culprit`; no part of it is left.
+fn ends_with_a_sentence(mut gateway: Gateway, culprit: &str) {
     let status = gateway.process_mut().wait_exit();
     assert!(!status.success(), "it ended with {status}");
     let said = gateway.process().output().text(Stream::Err);
@@ -32,13 +32,12 @@ fn refuses_to_start(mut gateway: Gateway, culprit: &str) -> String {
     for pid in gateway.children() {
         wait_until("the end of a child", || (!is_alive(pid)).then_some(()));
     }
-    lines[0].to_owned()
 }
 
 #[test]
 fn a_missing_envoy_is_one_sentence() {
     let directory = broker();
-    refuses_to_start(
+    ends_with_a_sentence(
         Setup::over(&directory)
             .envoy(Path::new("/nowhere/envoy"))
             .spawn(),
@@ -51,7 +50,7 @@ fn a_taken_port_is_one_sentence() {
     let directory = broker();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    refuses_to_start(
+    ends_with_a_sentence(
         Setup::over(&directory).listener("second", address).spawn(),
         &address.to_string(),
     );
@@ -59,7 +58,7 @@ fn a_taken_port_is_one_sentence() {
 
 #[test]
 fn a_missing_directory_is_one_sentence() {
-    refuses_to_start(
+    ends_with_a_sentence(
         Setup::over_path(Path::new("/nowhere/rules")).spawn(),
         "/nowhere/rules",
     );
@@ -72,10 +71,28 @@ fn a_state_directory_that_cannot_be_written_is_one_sentence() {
     let file = directory.path().join("state");
     std::fs::write(&file, "").unwrap();
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o400)).unwrap();
-    refuses_to_start(
+    ends_with_a_sentence(
         Setup::over(&directory).state(&file).spawn(),
         &file.display().to_string(),
     );
+}
+
+#[test]
+fn a_state_directory_that_another_gateway_uses_is_one_sentence() {
+    let (directory, state) = (broker(), Directory::new());
+    let _first = Setup::over(&directory).state(state.path()).start();
+    ends_with_a_sentence(
+        Setup::over(&directory).state(state.path()).spawn(),
+        &state.path().display().to_string(),
+    );
+}
+
+#[test]
+fn the_end_of_envoy_is_one_sentence_and_leaves_nothing_behind() {
+    let directory = broker();
+    let gateway = Setup::over(&directory).start();
+    gateway.kill_child("envoy");
+    ends_with_a_sentence(gateway, "Envoy");
 }
 
 #[test]

@@ -152,6 +152,18 @@ impl Route {
         self.condition(field, &format!("pattern: {pattern:?}"))
     }
 
+    /// A field that fits a pattern, whose value no telemetry may show.
+    #[must_use]
+    pub fn redacted_pattern(self, field: &str, pattern: &str) -> Self {
+        self.condition(field, &format!("pattern: {pattern:?}, redact: true"))
+    }
+
+    /// A field that fits a pattern and stands in no telemetry at all.
+    #[must_use]
+    pub fn unlogged_pattern(self, field: &str, pattern: &str) -> Self {
+        self.condition(field, &format!("pattern: {pattern:?}, log: false"))
+    }
+
     fn condition(mut self, field: &str, condition: &str) -> Self {
         self.conditions
             .push(format!("    {field}: {{ {condition} }}\n"));

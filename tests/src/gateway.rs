@@ -269,11 +269,23 @@ impl Gateway {
             .wait_after(mark, "`applied`", |event| kind(event) == "applied")
     }
 
-    /// Does something to the directory and waits until every worker uses what came of it.
+    /// Does something to the directory that changes the table, and waits until every worker uses the new one.
     pub fn apply(&self, change: impl FnOnce()) -> Value {
         let mark = self.mark();
+        let revision = |event: &Value| event["revision"].as_u64().unwrap_or_default();
+        let before = self
+            .process
+            .events()
+            .iter()
+            .filter(|event| kind(event) == "applied")
+            .map(revision)
+            .max();
         change();
-        self.wait_applied(mark)
+        // A change of endpoints alone is applied too, and sooner: the revision is what tells them apart.
+        self.process
+            .wait_after(mark, "a newer revision to be applied", |event| {
+                kind(event) == "applied" && Some(revision(event)) > before
+            })
     }
 
     /// Waits for a message about an object after `mark`.

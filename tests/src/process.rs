@@ -268,13 +268,24 @@ impl Process {
             }
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() || heard.open_streams == 0 {
-                let why = if left.is_zero() {
-                    "waited in vain"
-                } else {
-                    "it ended while the test waited"
-                };
                 drop(heard);
-                panic!("{}: {why} for {what}\n{}", self.name, journal());
+                assert!(
+                    !left.is_zero(),
+                    "{}: waited in vain for {what}\n{}",
+                    self.name,
+                    journal()
+                );
+                let last_words = self.output.text(Stream::Err);
+                let last_words = last_words
+                    .lines()
+                    .last()
+                    .unwrap_or("it said nothing")
+                    .to_owned();
+                panic!(
+                    "{} ended before {what}: {last_words}\n{}",
+                    self.name,
+                    journal()
+                );
             }
             // A program that ends closes its streams, which is a change too.
             (heard, _) = self

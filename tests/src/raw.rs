@@ -59,6 +59,12 @@ impl RawClient {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
+    /// Goes away with a reset, as some health checks do.
+    pub fn reset(self) {
+        let linger = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+        linger.expect("a TCP socket can be told not to linger");
+    }
+
     /// Everything received so far and not yet taken.
     #[must_use]
     pub fn received(&self) -> &[u8] {
@@ -105,8 +111,9 @@ impl RawClient {
         std::mem::take(&mut self.received)
     }
 
-    /// Whether the connection is open and silent at this moment: nothing to read, no end, no reset.
-    pub fn is_open_and_silent(&self) -> bool {
+    /// Whether the other side has neither ended nor reset the connection at this moment.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
         self.stream
             .set_nonblocking(true)
             .expect("a socket can be made non-blocking");
@@ -114,7 +121,10 @@ impl RawClient {
         self.stream
             .set_nonblocking(false)
             .expect("a socket can be made blocking");
-        matches!(looked, Err(error) if error.kind() == ErrorKind::WouldBlock)
+        match looked {
+            Ok(count) => count > 0,
+            Err(error) => error.kind() == ErrorKind::WouldBlock,
+        }
     }
 
     /// Reads once; false at the end of the stream or a reset.

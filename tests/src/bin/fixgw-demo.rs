@@ -48,7 +48,9 @@ fn main() -> ExitCode {
                 },
                 String::as_str,
             );
-            eprintln!("\ndemo failed: {reason}");
+            // What the programs have said comes first, so that the reason is what one sees at the end.
+            let (reason, said) = reason.split_once('\n').unwrap_or((reason, ""));
+            eprintln!("\n{said}\ndemo failed: {reason}");
             ExitCode::FAILURE
         }
     }
