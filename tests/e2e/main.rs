@@ -7,12 +7,14 @@
     reason = "a test fails by panicking"
 )]
 
+mod bootstrap;
 mod change;
 mod containment;
 mod documents;
 mod examples;
 mod harness;
 mod refusal;
+mod reload;
 mod routing;
 mod secrecy;
 mod sequence;

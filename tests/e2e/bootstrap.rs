@@ -1,0 +1,33 @@
+//! Does Envoy take `envoy/gateway.yaml` as it stands? (`fixgw up` runs an edited copy, so every other test runs it.)
+
+use std::process::Command;
+
+use fixgw_e2e::fixture::Directory;
+use fixgw_e2e::tool;
+
+/// Where the file says that the module is.
+const MODULE: &str = "/etc/fixgw/fixgw_filter.wasm";
+
+#[test]
+fn the_bootstrap_is_valid_as_it_stands() {
+    let bootstrap = std::fs::read_to_string(tool::repository().join("envoy/gateway.yaml")).unwrap();
+    assert_eq!(
+        bootstrap.matches(MODULE).count(),
+        1,
+        "one place names the module"
+    );
+    let directory = Directory::new();
+    directory.write(
+        "gateway",
+        &bootstrap.replace(MODULE, &tool::filter().display().to_string()),
+    );
+    let validation = Command::new(tool::envoy())
+        .args(["--mode", "validate", "--log-level", "warning", "-c"])
+        .arg(directory.file("gateway"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&validation.stderr);
+    assert!(validation.status.success(), "{said}");
+    // Deprecated or ignored settings are warnings.
+    assert!(!said.contains("[warning]"), "{said}");
+}
