@@ -124,6 +124,14 @@ fn key(message: &Message) -> Key {
     )
 }
 
+/// Whether the first is about the file or directory as a whole that the second is about a part of.
+fn hides((whole, object, field, _): &Key, (part, ..): &Key) -> bool {
+    let (Some(whole), Some(part), None, None) = (whole, part, object, field) else {
+        return false;
+    };
+    whole == part || whole.ends_with('/') && part.starts_with(&**whole)
+}
+
 /// The messages that stand, so that each is told once.
 #[derive(Debug, Default)]
 pub struct Standing {
@@ -151,10 +159,11 @@ impl Standing {
             let Some(message) = self.told.remove(&key) else {
                 continue;
             };
-            // Another fault in the same place says by itself that the first is gone.
-            let replaced = fresh
-                .keys()
-                .any(|(file, object, field, _)| (file, object, field) == (&key.0, &key.1, &key.2));
+            // Another fault in the same place says by itself that the first is gone; and what cannot be read is
+            // not mended.
+            let replaced = fresh.keys().any(|other| {
+                (&other.0, &other.1, &other.2) == (&key.0, &key.1, &key.2) || hides(other, &key)
+            });
             if message.severity > Severity::Info && !replaced {
                 out.push(Message {
                     severity: Severity::Info,
@@ -241,6 +250,21 @@ mod tests {
         let change = standing.change(vec![message(1, "y")]);
         assert_eq!(change.len(), 1);
         assert_eq!(change[0].what, "y");
+    }
+
+    #[test]
+    fn what_cannot_be_read_any_more_is_not_told_as_mended() {
+        for whole in ["d/a.yaml", "d/"] {
+            let mut standing = Standing::default();
+            standing.change(vec![message(1, "x")]);
+            let unreadable = Message {
+                origin: Some(Origin::file(whole.into())),
+                object: None,
+                field: None,
+                ..message(0, "cannot be read")
+            };
+            assert_eq!(standing.change(vec![unreadable]).len(), 1, "{whole}");
+        }
     }
 
     #[test]

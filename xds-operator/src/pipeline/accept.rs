@@ -288,5 +288,9 @@ fn file_advice(fault: &Fault, sessions: Option<&Objects<FIXSessionSpec>>) -> Str
             "the {count} routes accepted from here before stay in force until this is mended"
         ),
     };
-    format!("{what}, and the other files count")
+    if file.is_some_and(|file| file.ends_with('/')) {
+        what
+    } else {
+        format!("{what}, and the other files count")
+    }
 }

@@ -172,23 +172,24 @@ impl Pipeline {
         let validated = validate::validate(&half.sessions);
         let acceptance = accept::accept(before.map(|it| &it.accepted), half, validated);
         self.of_rules = acceptance.messages;
-        let held = acceptance.accepted.is_none();
-        if let Some(revision) = self.restored.take()
-            && (held || acceptance.carried)
+        let restored = self.restored.take();
+        let table = acceptance.accepted.as_ref().and_then(|accepted| {
+            publish::publish(&accepted.table, before.map(|it| &it.published), wall_ms)
+        });
+        if let Some(revision) = restored
+            && table.is_none()
+            && (acceptance.accepted.is_none() || acceptance.carried)
         {
             once.push(restored_message(revision));
         }
-        let Some(accepted) = acceptance.accepted else {
-            return self.served.is_none();
-        };
-        let published = before.map(|it| &it.published);
-        match publish::publish(&accepted.table, published, wall_ms) {
-            Some(table) => {
+        match (acceptance.accepted, table) {
+            (Some(accepted), Some(table)) => {
                 once.push(published_message(&table));
                 self.in_force = Some(InForce::new(accepted, table));
                 true
             }
-            None => self.keep_forms(accepted),
+            (Some(accepted), None) => self.keep_forms(accepted),
+            (None, _) => self.served.is_none(),
         }
     }
 
