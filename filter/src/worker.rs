@@ -182,6 +182,7 @@ impl Worker {
             silent_connections: self.counts.silent_connections,
             records_dropped: self.outbox.dropped(),
             panics: self.counts.panics,
+            stale_configurations: self.counts.stale_configurations,
         }
     }
 

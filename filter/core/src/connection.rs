@@ -37,9 +37,10 @@ impl View<'_> {
 
 impl DisclosurePolicy for View<'_> {
     fn configured(&self, tag: Tag) -> Disclosure {
+        // Without a table nobody knows what its routes redact or hide.
         let table = self
             .table
-            .map_or(Disclosure::Shown, |table| table.configured(tag));
+            .map_or(Disclosure::Redacted, |table| table.configured(tag));
         table.max(self.settings.configured(tag))
     }
 }
@@ -460,6 +461,21 @@ mod tests {
             Step::Wait
         );
         assert_eq!(connection.tick(u64::MAX, gateway.view()), Step::Wait);
+    }
+
+    #[test]
+    fn shows_no_value_while_it_cannot_know_what_the_routes_redact() {
+        let gateway = Gateway::new();
+        let view = View {
+            table: None,
+            ..gateway.view()
+        };
+        let step =
+            Connection::accepted(0, &gateway.settings).received(view, &logon("BROKER_A"), false);
+        let (reason, record) = closed(step);
+        assert_eq!(reason, Reason::NoTable);
+        assert!(record.received.is_some());
+        assert!(!format!("{record:?}").contains("BROKER_A"));
     }
 
     #[test]

@@ -36,6 +36,9 @@ pub struct VmReport {
     /// Panics caught.
     #[prost(uint64, tag = "7")]
     pub panics: u64,
+    /// Tables and readiness that were ignored, because the VM had newer ones.
+    #[prost(uint64, tag = "8")]
+    pub stale_configurations: u64,
 }
 
 /// Nothing: the control plane answers through xDS.
