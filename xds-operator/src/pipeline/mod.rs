@@ -142,8 +142,14 @@ impl Pipeline {
             .iter()
             .chain(&self.of_endpoints)
             .chain(&self.of_targets);
-        outcome.messages = self.standing.change(stands.cloned().chain(pause).collect());
-        outcome.messages.extend(once);
+        let standing = self.standing.change(stands.cloned().chain(pause).collect());
+        // What a person must know first comes first; that all is in place comes last.
+        let (last, mut messages): (Vec<_>, Vec<_>) = once
+            .into_iter()
+            .partition(|message| message.severity <= Severity::Info);
+        messages.extend(standing);
+        messages.extend(last);
+        outcome.messages = messages;
         outcome
     }
 
@@ -253,7 +259,7 @@ fn restored_message(revision: u64) -> Message {
         what: format!(
             "the last accepted table, revision {revision}, is served from before this start"
         ),
-        advice: "because of the faults told here; mend them and the files count again".to_owned(),
+        advice: "because of the faults told next; mend them and the files count again".to_owned(),
     }
 }
 
