@@ -13,6 +13,8 @@ use fixgw_e2e::process::{EVENT_WAIT_MAX, wait_until};
 use fixgw_e2e::raw::RawClient;
 use fixgw_e2e::tool;
 
+use crate::routing::engine_of;
+
 /// Sessions on each of the two workers, which `exact_balance` sees to.
 const OF_EACH: usize = 4;
 
@@ -68,4 +70,23 @@ fn a_vm_that_traps_comes_back_with_its_table_and_the_other_worker_notices_nothin
     assert!(back.iter_mut().all(is_alive));
     let survivors = live.iter_mut().map(is_alive).filter(|alive| *alive).count();
     assert_eq!(survivors, OF_EACH, "the sessions of the other worker");
+}
+
+#[test]
+fn a_module_that_is_rebuilt_under_a_running_gateway_keeps_no_table_back() {
+    let (light, other) = (EchoEngine::start("light"), EchoEngine::start("other"));
+    let directory = Directory::of(&[Route::new("light", "light").value("SenderCompID49", "LIGHT")]);
+    let build = Directory::new();
+    let module = build.path().join("filter.wasm");
+    std::fs::copy(tool::filter(), &module).unwrap();
+    let gateway = Setup::over(&directory)
+        .filter(&module)
+        .endpoint("light", light.address())
+        .endpoint("other", other.address())
+        .start();
+    let logon = fix::logon("FIX.4.4", "LIGHT", "VENUE", &[]);
+    assert_eq!(engine_of(&gateway, &logon), "light");
+    std::fs::copy(tool::filter_that_panics(), &module).unwrap();
+    gateway.apply(|| directory.put(&Route::new("light", "other").value("SenderCompID49", "LIGHT")));
+    assert_eq!(engine_of(&gateway, &logon), "other");
 }

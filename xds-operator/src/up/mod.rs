@@ -32,7 +32,7 @@ use admin::Admin;
 use bootstrap::Plan;
 
 /// Time from the start of Envoy until every worker has a table. Compiling the filter takes a busy machine seconds.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// How often Envoy is asked for its listeners while it starts.
 const LOOK: Duration = Duration::from_millis(50);
 /// First pause before a part is started again; doubled each time it ends at once.
@@ -192,8 +192,13 @@ struct Gateway<'a> {
 impl<'a> Gateway<'a> {
     async fn start(args: &'a UpArgs) -> Result<Self, UpError> {
         let voice = Voice::new(if args.json { Form::Json } else { Form::Text });
-        let place = place::Place::find(args)?;
+        let mut place = place::Place::find(args)?;
         let run = tempfile::Builder::new().prefix("fixgw-").tempdir()?;
+        // Envoy reads the module again at every update of the table. A file that is rebuilt meanwhile would make the next
+        // table go to a VM where no connection is; nobody touches a copy.
+        let module = run.path().join("fixgw_filter.wasm");
+        std::fs::copy(&place.filter, &module)?;
+        place.filter = module;
         let control_socket = TcpListener::bind("127.0.0.1:0")?;
         let workers = u64::from(args.workers.unwrap_or_else(processors));
         let control = start_control(args, &place, &control_socket, workers, RESTART_PAUSE)?;
