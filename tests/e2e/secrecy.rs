@@ -7,7 +7,7 @@ use fixgw_e2e::echo::EchoEngine;
 use fixgw_e2e::fix;
 use fixgw_e2e::fixture::{Directory, Route};
 use fixgw_e2e::gateway::{Gateway, Setup};
-use fixgw_e2e::process::Process;
+use fixgw_e2e::process::{Process, text};
 use fixgw_e2e::raw::RawClient;
 use fixgw_e2e::{secret, tool};
 use rustix::process::Signal;
@@ -181,7 +181,7 @@ fn no_component_prints_a_secret_whatever_happens_to_its_logon() {
         .endpoint("light", light.address())
         .start();
     play(&gateway, &light);
-    // A conflict and an invalid edit are talked about as well.
+    // A conflict is talked about as well.
     let mark = gateway.mark();
     directory.put(
         &Route::new("rival", "light")
@@ -197,6 +197,49 @@ fn no_component_prints_a_secret_whatever_happens_to_its_logon() {
         "the gateway's output",
         &gateway.process().output().bytes(),
         &SECRETS,
+    );
+}
+
+#[test]
+fn a_fault_in_a_file_is_told_without_the_value_that_the_file_wants_redacted() {
+    let light = EchoEngine::start("light");
+    let directory = directory();
+    let mut gateway = Setup::over(&directory)
+        .endpoint("light", light.address())
+        .start();
+    let condition = format!("{{ value: {REDACTED:?}, redact: true }}");
+    let faults = [
+        format!("{{ valeu: {REDACTED}, redact: true }}"),
+        format!("{{ value: [{REDACTED}], redact: true }}"),
+        format!("{{ value: {{ is: {REDACTED} }}, redact: true }}"),
+        format!("{{ value: {REDACTED}, redact: true"),
+        format!("{{ value: \"{REDACTED}, redact: true }}"),
+        format!("{{ value: {REDACTED}, redact: perhaps }}"),
+        format!("{{ value: {REDACTED}, pattern: {REDACTED}, redact: true }}"),
+        format!("{{ value: {REDACTED}, value: {REDACTED}, redact: true }}"),
+        format!("{{ pattern: {REDACTED}, redact: true }}"),
+        format!("{{ pattern: \"{REDACTED}*{REDACTED}\", redact: true }}"),
+        format!("{{ value: {}, redact: true }}", REDACTED.repeat(20)),
+        format!("{{ value: \"{REDACTED}\\x01\", redact: true }}"),
+        format!("{{ value: *{REDACTED}, redact: true }}"),
+    ];
+    for (index, fault) in faults.iter().enumerate() {
+        let name = format!("faulty-{index}");
+        let good = Route::new(&name, "light")
+            .redacted_value("AlgoStrategy20001", REDACTED)
+            .yaml();
+        assert!(good.contains(&condition));
+        directory.write(&name, &good.replace(&condition, fault));
+        let told = gateway.wait_object(0, &format!("the fault of {fault}"), |event| {
+            text(event, "file").ends_with(&format!("{name}.yaml"))
+        });
+        println!("{fault}: {}", text(&told, "message"));
+    }
+    gateway.stop();
+    secret::assert_absent(
+        "the gateway's output",
+        &gateway.process().output().bytes(),
+        &[REDACTED],
     );
 }
 
