@@ -1,11 +1,13 @@
 //! Does any change of the configuration, or the loss of the control plane, touch a live session?
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use fixgw_e2e::echo::EchoEngine;
 use fixgw_e2e::fix;
 use fixgw_e2e::fixture::{Directory, Route};
 use fixgw_e2e::gateway::{Gateway, Setup};
 use fixgw_e2e::peer::{Engine, Peer, Session};
-use fixgw_e2e::process::{kind, signal_pid, text};
+use fixgw_e2e::process::{Ending, Gathering, kind, signal_pid, text};
 use fixgw_e2e::raw::RawClient;
 use fixgw_e2e::tap::Tap;
 use fixgw_e2e::unbroken::LiveSession;
@@ -272,6 +274,61 @@ fn the_control_plane_is_killed_and_restarted_under_a_live_session() {
     later.wait_logon(&later_session().at_counterparty());
     assert_eq!(scene.second_tap.accepted(), 1);
     live.assert_unbroken();
+}
+
+/// So many that each worker has its half, and so often that a lost byte would show.
+const SESSIONS: usize = 40;
+const EDITS: usize = 20;
+
+#[test]
+fn twenty_edits_under_forty_talking_sessions_lose_no_byte() {
+    let (light, other) = (EchoEngine::start("light"), EchoEngine::start("other"));
+    let directory = Directory::of(&[broker_to("light")]);
+    let gateway = Setup::over(&directory)
+        .endpoint("light", light.address())
+        .endpoint("other", other.address())
+        .arguments(["--settle-quiet-ms", "10"])
+        .start();
+    let logon = fix::logon("FIX.4.4", "BROKER", "VENUE", &[]);
+    let (live, edited) = (Gathering::of(SESSIONS + 1), AtomicBool::new(false));
+    let sent: usize = std::thread::scope(|scope| {
+        let talk = || {
+            let mut client = RawClient::connect(gateway.address());
+            client.send(&logon);
+            assert_eq!(client.take_greeting(), "light");
+            assert_eq!(client.take(logon.len()), logon);
+            live.arrive();
+            let mut sent = logon.len();
+            let mut number = 2;
+            while !edited.load(Ordering::Acquire) {
+                let order = fix::order("FIX.4.4", "BROKER", "VENUE", number, number);
+                client.send(&order);
+                assert_eq!(client.take(order.len()), order);
+                sent += order.len();
+                number += 1;
+            }
+            sent
+        };
+        let ending = Ending(&edited);
+        let talkers: Vec<_> = (0..SESSIONS).map(|_| scope.spawn(talk)).collect();
+        live.arrive();
+        for edit in 0..EDITS {
+            let service = if edit % 2 == 0 { "other" } else { "light" };
+            gateway.apply(|| directory.put(&broker_to(service)));
+        }
+        drop(ending);
+        talkers
+            .into_iter()
+            .map(|talker| talker.join().expect("no session ends"))
+            .sum()
+    });
+    let received = light.received();
+    assert_eq!(received.len(), SESSIONS, "nobody connected a second time");
+    assert_eq!(
+        received.iter().map(Vec::len).sum::<usize>(),
+        sent,
+        "bytes of both ends agree"
+    );
 }
 
 #[test]

@@ -1,13 +1,11 @@
 //! Does a Logon reach the engine that its fields name, whole, once and in order?
 
-use std::sync::Barrier;
-
 use fixgw_e2e::echo::EchoEngine;
 use fixgw_e2e::fix;
 use fixgw_e2e::fixture::{Directory, Route};
 use fixgw_e2e::gateway::{Gateway, Setup};
 use fixgw_e2e::peer::{Engine, Peer, Session};
-use fixgw_e2e::process::text;
+use fixgw_e2e::process::{Gathering, text};
 use fixgw_e2e::raw::RawClient;
 use fixgw_e2e::tap::Tap;
 
@@ -244,19 +242,19 @@ fn two_hundred_connections_at_once_reach_each_its_own_engine() {
     let gateway = setup.start();
     let address = gateway.address();
     // All are connected before any has sent its Logon, and all have their engine before any goes on.
-    let (connected, reached) = (Barrier::new(CONNECTIONS), Barrier::new(CONNECTIONS));
+    let (connected, reached) = (Gathering::of(CONNECTIONS), Gathering::of(CONNECTIONS));
     let counted: Vec<usize> = std::thread::scope(|scope| {
         let clients: Vec<_> = (0..CONNECTIONS)
             .map(|index| {
                 let (connected, reached) = (&connected, &reached);
                 scope.spawn(move || {
                     let mut client = RawClient::connect(address);
-                    connected.wait();
+                    connected.arrive();
                     let logon = fix::logon("FIX.4.4", &format!("BROKER{index}"), "VENUE", &[]);
                     client.send(&logon);
                     assert_eq!(client.take_greeting(), format!("e{index}"));
                     assert_eq!(client.take(logon.len()), logon);
-                    reached.wait();
+                    reached.arrive();
                     let payload =
                         vec![b'a' + u8::try_from(index % 26).unwrap(); 1_000 + 97 * index];
                     client.send(&payload);

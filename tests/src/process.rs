@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -147,6 +148,40 @@ pub fn wait_until_for<T>(bound: Duration, what: &str, mut look: impl FnMut() -> 
             journal()
         );
         std::thread::sleep(POLL_INTERVAL);
+    }
+}
+
+/// Where so many threads wait for each other. Unlike a barrier it has a bound: a thread that failed fails the others.
+pub struct Gathering {
+    wanted: usize,
+    arrived: AtomicUsize,
+}
+
+impl Gathering {
+    /// For so many threads.
+    #[must_use]
+    pub fn of(wanted: usize) -> Self {
+        Self {
+            wanted,
+            arrived: AtomicUsize::new(0),
+        }
+    }
+
+    /// Waits until all are there.
+    pub fn arrive(&self) {
+        self.arrived.fetch_add(1, Ordering::AcqRel);
+        wait_until("the other threads", || {
+            (self.arrived.load(Ordering::Acquire) >= self.wanted).then_some(())
+        });
+    }
+}
+
+/// Says so when it goes, in whichever way: threads that work until then must also end when their test fails.
+pub struct Ending<'a>(pub &'a AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
     }
 }
 
