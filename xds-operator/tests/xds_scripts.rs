@@ -77,6 +77,7 @@ scripts! {
     removal_goes_on_when_a_heartbeat_expires,
     the_last_endpoint_waits_for_readiness,
     the_last_endpoint_comes_back_in_time,
+    an_endpoint_that_comes_back_too_late,
     a_newer_goal_supersedes,
     a_target_that_comes_back_before_its_removal,
     a_proxy_that_holds_a_newer_table_is_not_rolled_back,
@@ -290,8 +291,8 @@ impl Stage {
                 }
             }
             "unsubscribe" => {
-                request.resource_names_unsubscribe =
-                    rest.iter().map(|&name| name.to_owned()).collect()
+                let names = rest.iter().map(|&name| name.to_owned());
+                request.resource_names_unsubscribe.extend(names);
             }
             "ack" => {
                 let response = self
@@ -313,7 +314,7 @@ impl Stage {
                     details: Vec::new(),
                 });
             }
-            "stale" => request.response_nonce = "0".to_owned(),
+            "stale" => request.response_nonce.push('0'),
             _ => panic!("`{words:?}`: the proxy says what?"),
         }
         let seen = self.seen();

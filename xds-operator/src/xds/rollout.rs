@@ -401,7 +401,7 @@ impl Rollout {
     fn holds_no_endpoints(&self, name: &str, target: &TargetResources) -> bool {
         !self.session.may_hold(Kind::Endpoints, name)
             || (self.session.progress(Kind::Endpoints, &target.no_endpoints) == Progress::Accepted
-                && !self.session.is_sent(Kind::Endpoints, name))
+                && self.session.on_its_way(Kind::Endpoints, name).is_none())
     }
 
     /// Whether no live VM takes the target for ready any more.
@@ -427,14 +427,15 @@ impl Rollout {
             return Standing::NotReady;
         }
         let has_cluster = self.session.accepted(Kind::Cluster, name).is_some();
-        let some = self
-            .session
-            .accepted(Kind::Endpoints, name)
-            .is_some_and(|held| *held != target.no_endpoints.version);
+        // Both what it holds and what it may hold the next moment.
+        let none = &target.no_endpoints.version;
+        let held = self.session.accepted(Kind::Endpoints, name);
+        let next = self.session.on_its_way(Kind::Endpoints, name);
+        let has_endpoints = held.is_some_and(|held| held != none) && next != Some(none);
         let refused = self.session.progress(Kind::Cluster, &target.cluster) == Progress::Rejected
             && !has_cluster
             || self.session.progress(Kind::Endpoints, &target.endpoints) == Progress::Rejected;
-        match (has_cluster && some, refused) {
+        match (has_cluster && has_endpoints, refused) {
             (true, _) => Standing::Ready,
             (false, true) => Standing::NotReady,
             (false, false) => Standing::Open,

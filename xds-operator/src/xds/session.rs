@@ -77,9 +77,9 @@ impl Kind {
         }
     }
 
-    /// Resources in one response. Envoy makes 400 clusters in about a second and does nothing else on its main thread
-    /// meanwhile; endpoints are a hundred times cheaper. The filters go one by one: each is a plugin of its own, and
-    /// readiness comes first.
+    /// Resources in one response. Envoy takes about 0.7 ms for each new cluster and does nothing else on its main thread
+    /// meanwhile (with 4,000 at once the main thread's VM missed its heartbeats); endpoints are far cheaper. The filters
+    /// go one by one: each is a plugin of its own, and readiness comes first.
     const fn batch_max(self) -> usize {
         match self {
             Self::Cluster => 100,
@@ -242,14 +242,11 @@ impl Session {
         self.subscription(kind).held.contains_key(name)
     }
 
-    /// Whether a resource is on its way to the proxy.
+    /// The version of a resource that is on its way to the proxy, and not answered yet.
     #[must_use]
-    pub fn is_sent(&self, kind: Kind, name: &str) -> bool {
-        let on_its_way = |sent: &InFlight| sent.resources.iter().any(|(sent, _)| sent == name);
-        self.subscription(kind)
-            .in_flight
-            .as_ref()
-            .is_some_and(on_its_way)
+    pub fn on_its_way(&self, kind: Kind, name: &str) -> Option<&str> {
+        let sent = self.subscription(kind).in_flight.as_ref()?;
+        sent.resources.get(name).map(String::as_str)
     }
 
     /// The names of a type that the proxy may hold.
@@ -340,7 +337,8 @@ struct Held {
 #[derive(Debug)]
 struct InFlight {
     number: u64,
-    resources: Vec<(String, String)>,
+    /// Versions by name.
+    resources: BTreeMap<String, String>,
 }
 
 /// One type on one stream.
@@ -390,16 +388,12 @@ impl Subscription {
         }
         Told::Acknowledged {
             kind,
-            resources: sent.resources.clone(),
+            resources: sent.resources.clone().into_iter().collect(),
         }
     }
 
     fn rejected(&mut self, kind: Kind, sent: &InFlight, text: String) -> Told {
-        let names: Vec<String> = sent
-            .resources
-            .iter()
-            .map(|(name, _)| name.clone())
-            .collect();
+        let names: Vec<String> = sent.resources.keys().cloned().collect();
         self.trials += 1;
         // A rejection is about a response, not about a resource. So that one bad resource does not keep the others from
         // the proxy, they are sent again in halves until it stands alone.
