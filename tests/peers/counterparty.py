@@ -7,7 +7,6 @@ seconds: large where one attempt is wanted. The events and commands are those of
 """
 
 import json
-import os
 import sys
 
 import quickfix as fix
@@ -35,9 +34,7 @@ def main():
                    for s in config["sessions"]}
     peer.emit("started")
     peer.serve_commands(application, session_ids)
-    initiator.stop(False)
-    peer.emit("stopped")
-    os._exit(0)
+    peer.end(initiator)
 
 
 if __name__ == "__main__":

@@ -48,9 +48,7 @@ def main():
                    for s in config["sessions"]}
     peer.emit("listening", port=port)
     peer.serve_commands(application, session_ids)
-    acceptor.stop(False)
-    peer.emit("stopped")
-    os._exit(0)
+    peer.end(acceptor)
 
 
 if __name__ == "__main__":

@@ -195,3 +195,13 @@ def serve_commands(application, session_ids):
                 getattr(fix.Session.lookupSession(session_id), do)()
             else:
                 emit("error", message=f"unknown command {do}")
+
+
+def end(connector):
+    """Logs out whoever is logged on, and ends this process."""
+    # QuickFIX crashes now and then when it is stopped before its own thread runs, so it is stopped only where there
+    # is somebody to say farewell to. The process's end closes the sockets either way.
+    if connector.isLoggedOn():
+        connector.stop(False)
+    emit("stopped")
+    os._exit(0)
