@@ -58,6 +58,8 @@ scripts! {
     a_named_endpoint_that_does_not_exist,
     cluster_ack_withheld_no_table_goes_out,
     endpoint_ack_withheld_no_table_goes_out,
+    a_target_without_endpoints_waits_for_its_cluster_too,
+    a_target_that_was_never_sent_is_not_sent_when_it_is_gone,
     readiness_goes_before_the_table,
     a_new_target_before_the_table_that_names_it,
     resubscribe_is_answered_again,
