@@ -34,7 +34,7 @@ def main():
                    for s in config["sessions"]}
     peer.emit("started")
     peer.serve_commands(application, session_ids)
-    peer.end(initiator)
+    peer.end(application, session_ids)
 
 
 if __name__ == "__main__":

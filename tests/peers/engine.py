@@ -43,12 +43,13 @@ def main():
     peer.die_with_parent()
     config = json.loads(sys.argv[1])
     application = peer.Application({peer.session_name(s): s.get("logon", {}) for s in config["sessions"]})
-    acceptor, store, settings, port = start(config, application)
+    # QuickFIX keeps no references of its own: these live as long as the process.
+    acceptor, store, settings, port = start(config, application)  # noqa: F841
     session_ids = {peer.session_name(s): fix.SessionID(s["begin"], s["sender"], s["target"])
                    for s in config["sessions"]}
     peer.emit("listening", port=port)
     peer.serve_commands(application, session_ids)
-    peer.end(acceptor)
+    peer.end(application, session_ids)
 
 
 if __name__ == "__main__":
