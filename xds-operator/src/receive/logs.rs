@@ -4,7 +4,7 @@
 //! Never keeps a proxy waiting: what is not taken in time is dropped, counted, and the sender is told.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::LogsService;
 use opentelemetry_proto::tonic::collector::logs::v1::{
@@ -14,19 +14,18 @@ use tokio::sync::mpsc;
 use tonic::{Request, Response, Status};
 
 use super::decision::ReceivedDecision;
-use crate::xds::server::Dropped;
 
 /// Decodes records and hands them on.
 #[derive(Debug)]
 pub struct LogSink {
     decisions: mpsc::Sender<ReceivedDecision>,
-    dropped: Arc<Dropped>,
+    dropped: Arc<AtomicU64>,
 }
 
 impl LogSink {
-    /// A sink into a bounded channel.
+    /// A sink into a bounded channel, with the count of what it did not take.
     #[must_use]
-    pub const fn new(decisions: mpsc::Sender<ReceivedDecision>, dropped: Arc<Dropped>) -> Self {
+    pub const fn new(decisions: mpsc::Sender<ReceivedDecision>, dropped: Arc<AtomicU64>) -> Self {
         Self { decisions, dropped }
     }
 }
@@ -51,9 +50,7 @@ impl LogsService for LogSink {
             }
         }
         let partial_success = (rejected > 0).then(|| {
-            self.dropped
-                .decisions
-                .fetch_add(rejected, Ordering::Relaxed);
+            self.dropped.fetch_add(rejected, Ordering::Relaxed);
             ExportLogsPartialSuccess {
                 rejected_log_records: i64::try_from(rejected).unwrap_or(i64::MAX),
                 error_message: "nobody takes the records fast enough".to_owned(),

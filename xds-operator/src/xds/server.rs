@@ -251,7 +251,7 @@ pub struct Dropped {
     /// Events.
     pub events: AtomicU64,
     /// Decision records.
-    pub decisions: AtomicU64,
+    pub decisions: Arc<AtomicU64>,
 }
 
 /// The port could not be served.
@@ -331,7 +331,7 @@ impl Server {
             AggregatedDiscoveryServiceServer::new(ads).max_decoding_message_size(REQUEST_BYTES_MAX);
         let logs = LogsServiceServer::new(LogSink::new(
             shared.decisions.clone(),
-            shared.dropped.clone(),
+            shared.dropped.decisions.clone(),
         ));
         let mut stopped = shared.stop.subscribe();
         let serving = tonic::transport::Server::builder()
