@@ -101,6 +101,23 @@ fn a_rejected_counterparty_with_stored_numbers_fails_once_and_then_heals_by_itse
 }
 
 #[test]
+fn one_failed_attempt_makes_up_for_three_rejections() {
+    let scene = Scene::set(Session::new("FIX.4.4", "BROKER", "ENGINE"));
+    let (at_counterparty, at_engine) = (scene.session.at_counterparty(), scene.session.at_engine());
+    let numbers = [scene.reject(), scene.reject(), scene.reject()];
+    assert_eq!(numbers, [(3, 2), (5, 3), (7, 4)]);
+    scene.add_route();
+    let counterparty = scene.counterparty().start();
+    counterparty.wait_logon(&at_counterparty);
+    // The failed attempt took the engine's numbers 1 to 3: its Logon, its ResendRequest and its Logout.
+    let complaint = scene.engine.wait_logout_text(&at_engine);
+    assert_eq!(complaint, "MsgSeqNum too low, expecting 4 but received 1");
+    assert_eq!(scene.engine.logons(&at_engine), 2);
+    assert_eq!(counterparty.send(&at_counterparty, 1), 1);
+    scene.engine.wait_received(&at_engine, 1);
+}
+
+#[test]
 fn a_message_that_waits_at_the_engine_while_its_counterparty_is_rejected_is_lost() {
     let scene = Scene::set(Session::new("FIX.4.4", "BROKER", "ENGINE"));
     let (at_counterparty, at_engine) = (scene.session.at_counterparty(), scene.session.at_engine());

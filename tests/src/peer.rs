@@ -169,13 +169,14 @@ impl Peer {
         &self.process
     }
 
-    /// Whether the session has had its onLogon.
+    /// How many times the session has had its onLogon.
     #[must_use]
-    pub fn has_logon(&self, session: &str) -> bool {
+    pub fn logons(&self, session: &str) -> usize {
         let events = self.process.events();
         events
             .iter()
-            .any(|event| kind(event) == "logon" && text(event, "session") == session)
+            .filter(|event| kind(event) == "logon" && text(event, "session") == session)
+            .count()
     }
 
     /// Waits for the session's onLogon.
