@@ -21,7 +21,7 @@
 //! let _ = format!("{field:?}");
 //! ```
 
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use core::fmt;
 
 use crate::limits;
@@ -129,7 +129,7 @@ pub fn disclosure(policy: &dyn DisclosurePolicy, tag: Tag) -> Disclosure {
 }
 
 /// Received bytes as one line: fields with `|` between them, by the same rules as values elsewhere. A malformed field
-/// and an unfinished one show their length only, since either may hold a part of a password.
+/// an unfinished one and one whose value holds a `=` show their length only, since each may hold a password.
 #[must_use]
 pub fn received(bytes: &[u8], policy: &dyn DisclosurePolicy) -> String {
     let mut line = String::new();
@@ -144,11 +144,18 @@ pub fn received(bytes: &[u8], policy: &dyn DisclosurePolicy) -> String {
                 write_to(&mut line, format_args!("<malformed, {length} bytes>|"));
             }
             Item::Field(field) => {
-                if let Some(value) = field.value.disclose(disclosure(policy, field.tag)) {
-                    line.push_str(&field.tag.get().to_string());
-                    line.push('=');
-                    line.push_str(&value.to_string());
-                    line.push('|');
+                let tag = field.tag.get();
+                let disclosure = disclosure(policy, field.tag);
+                let Some(value) = field.value.disclose(disclosure) else {
+                    continue;
+                };
+                // Behind a broken separator stands the next field, which may be a password.
+                let swallowed = memchr::memchr(b'=', field.value.0).is_some();
+                if swallowed && disclosure == Disclosure::Shown {
+                    let length = field.value.len();
+                    write_to(&mut line, format_args!("{tag}=<{length} bytes>|"));
+                } else {
+                    write_to(&mut line, format_args!("{tag}={value}|"));
                 }
             }
         }
@@ -169,6 +176,7 @@ fn write_to(line: &mut String, text: fmt::Arguments<'_>) {
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
+    use alloc::string::ToString;
 
     struct Policy(&'static [(u32, Disclosure)]);
     impl DisclosurePolicy for Policy {
@@ -204,6 +212,15 @@ mod tests {
         assert_eq!(
             received(b"0554=hunter2\x01554=hunt", &policy),
             "<malformed, 12 bytes>|<8 bytes more>"
+        );
+    }
+
+    #[test]
+    fn a_value_that_swallowed_the_next_field_shows_its_length_only() {
+        let policy = Policy(&[]);
+        assert_eq!(
+            received(b"108=30\x02554=hunter2\x01554=a=b\x0149=A\x01", &policy),
+            "108=<14 bytes>|554=[REDACTED]|49=A|"
         );
     }
 
