@@ -321,8 +321,9 @@ fn undecided(
             continue;
         };
         seen.push(field.tag);
-        if let Some(value) = field.value.disclose(redact::disclosure(&view, field.tag)) {
-            record.fields.push((label, value.to_string()));
+        let disclosure = redact::disclosure(&view, field.tag);
+        if let Some(value) = redact::recorded(field.value, disclosure) {
+            record.fields.push((label, value));
         }
     }
     record.received = Some(redact::received(buffer, &view));
@@ -368,8 +369,11 @@ fn deciding_fields(
             let disclosure = condition
                 .disclosure
                 .max(redact::disclosure(view.settings, tag));
-            let value = FieldValue::new(slots.get(condition.slot)?).disclose(disclosure)?;
-            Some((condition.label.to_string(), value.to_string()))
+            let value = FieldValue::new(slots.get(condition.slot)?);
+            Some((
+                condition.label.to_string(),
+                redact::recorded(value, disclosure)?,
+            ))
         })
         .collect()
 }
@@ -500,6 +504,19 @@ mod tests {
         assert_eq!(record.reason, Reason::NoMatch);
         assert!(record.received.as_ref().unwrap().contains("554=[REDACTED]"));
         assert!(!format!("{record:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_field_that_swallowed_the_password_behind_it_shows_its_length_only() {
+        let gateway = Gateway::new();
+        let Step::Reject { record, .. } = gateway.receive(&logon("NOBODY\u{2}554=hunter2")) else {
+            panic!("not rejected")
+        };
+        let shown = format!("{record:?}");
+        assert!(
+            shown.contains("<18 bytes>") && !shown.contains("hunter2"),
+            "{shown}"
+        );
     }
 
     #[test]

@@ -21,7 +21,8 @@
 //! let _ = format!("{field:?}");
 //! ```
 
-use alloc::string::String;
+use alloc::format;
+use alloc::string::{String, ToString};
 use core::fmt;
 
 use crate::limits;
@@ -128,6 +129,17 @@ pub fn disclosure(policy: &dyn DisclosurePolicy, tag: Tag) -> Disclosure {
     policy.configured(tag).max(floor)
 }
 
+/// A value as a record shows it; `None` when it must not be shown at all. One that holds a `=` shows its length only:
+/// behind a broken separator stands the next field, which may be a password.
+#[must_use]
+pub fn recorded(value: FieldValue<'_>, disclosure: Disclosure) -> Option<String> {
+    let shown = value.disclose(disclosure)?;
+    if disclosure == Disclosure::Shown && memchr::memchr(b'=', value.0).is_some() {
+        return Some(format!("<{} bytes>", value.len()));
+    }
+    Some(shown.to_string())
+}
+
 /// Received bytes as one line: fields with `|` between them, by the same rules as values elsewhere. A malformed field
 /// an unfinished one and one whose value holds a `=` show their length only, since each may hold a password.
 #[must_use]
@@ -144,18 +156,8 @@ pub fn received(bytes: &[u8], policy: &dyn DisclosurePolicy) -> String {
                 write_to(&mut line, format_args!("<malformed, {length} bytes>|"));
             }
             Item::Field(field) => {
-                let tag = field.tag.get();
-                let disclosure = disclosure(policy, field.tag);
-                let Some(value) = field.value.disclose(disclosure) else {
-                    continue;
-                };
-                // Behind a broken separator stands the next field, which may be a password.
-                let swallowed = memchr::memchr(b'=', field.value.0).is_some();
-                if swallowed && disclosure == Disclosure::Shown {
-                    let length = field.value.len();
-                    write_to(&mut line, format_args!("{tag}=<{length} bytes>|"));
-                } else {
-                    write_to(&mut line, format_args!("{tag}={value}|"));
+                if let Some(value) = recorded(field.value, disclosure(policy, field.tag)) {
+                    write_to(&mut line, format_args!("{}={value}|", field.tag.get()));
                 }
             }
         }
@@ -176,7 +178,6 @@ fn write_to(line: &mut String, text: fmt::Arguments<'_>) {
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
-    use alloc::string::ToString;
 
     struct Policy(&'static [(u32, Disclosure)]);
     impl DisclosurePolicy for Policy {
