@@ -9,26 +9,21 @@ use fixgw_e2e::raw::RawClient;
 use fixgw_e2e::tool;
 use serde_json::Value;
 
-/// A copy of an example without its fixed engine addresses, which another program may be using.
-fn copy_of(example: &str) -> Directory {
+/// A copy of an example with other ports for its engines, since another program may be using the fixed ones.
+fn copy_of(example: &str, ports: &[(u16, u16)]) -> Directory {
     let copy = Directory::new();
-    for file in std::fs::read_dir(tool::repository().join("examples").join(example))
-        .expect("the example is there")
-    {
+    let directory = tool::repository().join("examples").join(example);
+    for file in std::fs::read_dir(directory).expect("the example is there") {
         let path = file.expect("the example can be read").path();
-        let name = path
-            .file_stem()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default();
         if path
             .extension()
             .is_some_and(|extension| extension == "yaml")
-            && name != "engines"
         {
-            copy.write(
-                name,
-                &std::fs::read_to_string(&path).expect("the example is text"),
-            );
+            let mut text = std::fs::read_to_string(&path).expect("the example is text");
+            for (fixed, free) in ports {
+                text = text.replace(&format!("port: {fixed}"), &format!("port: {free}"));
+            }
+            copy.write(path.file_stem().unwrap().to_str().unwrap(), &text);
         }
     }
     copy
@@ -37,11 +32,12 @@ fn copy_of(example: &str) -> Directory {
 #[test]
 fn the_quickstart_leads_each_logon_where_its_readme_says() {
     let (equities, fx) = (EchoEngine::start("equities"), EchoEngine::start("fx"));
-    let directory = copy_of("quickstart");
-    let gateway = Setup::over(&directory)
-        .endpoint("equities-engine", equities.address())
-        .endpoint("fx-engine", fx.address())
-        .start();
+    let ports = [
+        (9901, equities.address().port()),
+        (9902, fx.address().port()),
+    ];
+    let directory = copy_of("quickstart", &ports);
+    let gateway = Setup::over(&directory).start();
     for (sender, more, engine, route) in [
         ("BROKER_A", &[][..], "equities", "trading/broker-a"),
         (
