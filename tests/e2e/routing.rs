@@ -1,5 +1,7 @@
 //! Does a Logon reach the engine that its fields name, whole, once and in order?
 
+use std::io::Write as _;
+
 use fixgw_e2e::echo::EchoEngine;
 use fixgw_e2e::fix;
 use fixgw_e2e::fixture::{Directory, Route};
@@ -222,6 +224,41 @@ fn what_follows_the_logon_in_the_same_write_arrives_once_and_in_order() {
     let passages = tap.passages();
     assert_eq!(passages.len(), 1, "the engine was connected once");
     assert_eq!(passages[0].to_engine, bytes, "the bytes are untouched");
+}
+
+/// Far above every buffer between the counterparty and the engine.
+const BYTES_BEHIND_LOGON: usize = 5_000_000;
+
+#[test]
+fn five_megabytes_behind_the_logon_arrive_whole_and_in_order() {
+    let light = EchoEngine::start("light");
+    let directory =
+        Directory::of(&[Route::new("broker", "light").value("SenderCompID49", "BROKER")]);
+    let gateway = Setup::over(&directory)
+        .endpoint("light", light.address())
+        .start();
+    let mut bytes = fix::logon("FIX.4.4", "BROKER", "VENUE", &[]);
+    bytes.extend((0..BYTES_BEHIND_LOGON).map(|index| u8::try_from(index % 251).unwrap()));
+    let mut client = RawClient::connect(gateway.address());
+    let mut writer = client.writer();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            writer
+                .write_all(&bytes)
+                .expect("the connection takes bytes");
+        });
+        assert_eq!(client.take_greeting(), "light");
+        assert!(
+            client.take(bytes.len()) == bytes,
+            "the echo is what was sent"
+        );
+    });
+    client.finish();
+    assert_eq!(client.take_to_end(), b"");
+    assert!(
+        light.received() == [bytes],
+        "the engine received what was sent, once"
+    );
 }
 
 /// More than one engine per worker thread, more connections than any accept batch of Envoy.

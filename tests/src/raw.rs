@@ -54,6 +54,12 @@ impl RawClient {
         }
     }
 
+    /// Its sending side, for a thread of its own.
+    #[must_use]
+    pub fn writer(&self) -> TcpStream {
+        self.stream.try_clone().expect("a socket can be cloned")
+    }
+
     /// Ends its own direction.
     pub fn finish(&self) {
         let _ = self.stream.shutdown(Shutdown::Write);
