@@ -114,6 +114,33 @@ fn the_same_snapshot_gives_the_same_bytes() {
 }
 
 #[test]
+fn what_follows_is_the_same_as_what_is_made_anew() {
+    let case = |revision: u64, endpoints: &[(&str, &[&str])]| Case {
+        revision,
+        table: format!("table {revision}"),
+        endpoints: endpoints
+            .iter()
+            .map(|(name, addresses)| {
+                let addresses = addresses.iter().map(|address| address.parse().unwrap());
+                ((*name).to_owned(), addresses.collect())
+            })
+            .collect(),
+        inline_code: None,
+    };
+    let steps = [
+        case(7, &[("t/a:1", &["10.0.0.1:9"]), ("t/b:1", &[])]),
+        case(7, &[("t/a:1", &[]), ("t/b:1", &["10.0.0.1:9"])]),
+        case(8, &[("t/b:1", &["10.0.0.2:9"]), ("t/c:1", &[])]),
+        case(9, &[]),
+    ];
+    let mut goal = Goal::new(&steps[0].snapshot(), &steps[0].vm());
+    for step in &steps {
+        goal = goal.next(&step.snapshot(), &step.vm());
+        assert_eq!(goal, Goal::new(&step.snapshot(), &step.vm()));
+    }
+}
+
+#[test]
 fn a_version_says_what_is_inside() {
     let vm = WasmVm::from_file("/filter.wasm");
     let target = Target::service("t", "a", 1);

@@ -145,8 +145,15 @@ pub struct TargetResources {
 }
 
 impl TargetResources {
-    fn new(target: &Target, addresses: &[SocketAddr]) -> Self {
-        let no_endpoints = Arc::new(endpoints(target.as_str(), &[]));
+    /// `before`: what was made of the same target before, if it was there.
+    fn new(target: &Target, addresses: &[SocketAddr], before: Option<&Self>) -> Self {
+        let (cluster, no_endpoints) = match before {
+            Some(before) => (before.cluster.clone(), before.no_endpoints.clone()),
+            None => (
+                Arc::new(cluster(target)),
+                Arc::new(endpoints(target.as_str(), &[])),
+            ),
+        };
         let endpoints = if addresses.is_empty() {
             no_endpoints.clone()
         } else {
@@ -154,7 +161,7 @@ impl TargetResources {
         };
         Self {
             target: target.clone(),
-            cluster: Arc::new(cluster(target)),
+            cluster,
             endpoints,
             no_endpoints,
         }
@@ -182,19 +189,33 @@ impl Goal {
     /// Translates a snapshot.
     #[must_use]
     pub fn new(snapshot: &Snapshot, vm: &WasmVm) -> Self {
+        let table = table(snapshot.revision, &snapshot.table_image, vm);
+        let nothing = Self {
+            revision: snapshot.revision,
+            table: Arc::new(table),
+            targets: BTreeMap::new(),
+        };
+        nothing.next(snapshot, vm)
+    }
+
+    /// Translates the snapshot that follows, for the same VM. Endpoints change far more often than the rest, which is
+    /// shared with what was made before: a revision names one table for good, and a target one cluster.
+    #[must_use]
+    pub fn next(&self, snapshot: &Snapshot, vm: &WasmVm) -> Self {
+        let table = if snapshot.revision == self.revision {
+            self.table.clone()
+        } else {
+            Arc::new(table(snapshot.revision, &snapshot.table_image, vm))
+        };
+        let target = |(target, addresses): (&Target, &Vec<SocketAddr>)| {
+            let name = target.as_str();
+            let made = TargetResources::new(target, addresses, self.targets.get(name));
+            (name.to_owned(), made)
+        };
         Self {
             revision: snapshot.revision,
-            table: Arc::new(table(snapshot.revision, &snapshot.table_image, vm)),
-            targets: snapshot
-                .endpoints
-                .iter()
-                .map(|(target, addresses)| {
-                    (
-                        target.as_str().to_owned(),
-                        TargetResources::new(target, addresses),
-                    )
-                })
-                .collect(),
+            table,
+            targets: snapshot.endpoints.iter().map(target).collect(),
         }
     }
 }

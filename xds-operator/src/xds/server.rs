@@ -355,7 +355,7 @@ impl Server {
                 served = &mut serving => return served.map_err(ServeError::Transport),
                 () = &mut stop => break,
                 Ok(()) = snapshots.changed() => {
-                    let goal = Goal::new(&snapshots.borrow_and_update(), &vm);
+                    let goal = goals.borrow().next(&snapshots.borrow_and_update(), &vm);
                     goals.send_replace(Arc::new(goal));
                 }
                 _ = look.tick() => shared.look(),
