@@ -201,9 +201,7 @@ fn lookups() {
             Table::compile(&rules, 1).unwrap()
         });
         let hits: Vec<Vec<u8>> = (0..10).map(|n| question(&sender(kind, n))).collect();
-        let misses: Vec<Vec<u8>> = (0..100)
-            .map(|n| question(&format!("NOBODY_{n}")))
-            .collect();
+        let misses: Vec<Vec<u8>> = (0..100).map(|n| question(&format!("NOBODY_{n}"))).collect();
         let hit = in_turn(&tables, &hits, 10);
         let miss = in_turn(&tables, &misses, 0);
         for (place, table) in tables.iter().enumerate() {
