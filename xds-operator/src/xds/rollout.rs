@@ -24,7 +24,7 @@ use fixgw_core::report::LIVE_MS;
 use fixgw_core::rule::Target;
 
 use super::resources::{self, Goal, Resource, TargetResources, WasmVm, number_of};
-use super::session::{Excess, Kind, Progress, Session, Told, View};
+use super::session::{Excess, Kind, Others, Progress, Session, Told, View};
 
 /// How long a VM counts as live after its last report, and how long a new stream waits for the VMs to be heard.
 pub const LIVE: Duration = Duration::from_millis(LIVE_MS);
@@ -289,28 +289,48 @@ impl Rollout {
         if removals {
             self.retired.clear();
         }
-        let clusters = self.clusters(removals);
-        self.send(Kind::Cluster, &clusters, step);
-        let endpoints = self.endpoints(seen);
-        self.send(Kind::Endpoints, &endpoints, step);
+        self.send_clusters(removals, step);
+        self.offer_endpoints(seen);
+        // What is held from before and of which nothing is known stays as it is, until its cluster goes.
+        let endpoints = View {
+            set: by_name(self.offered.values()),
+            others: Others::Stay,
+        };
+        send(
+            &mut self.session,
+            Kind::Endpoints,
+            &endpoints,
+            &self.goal,
+            step,
+        );
         if behind.is_none() {
             self.offer_readiness(seen);
             self.offer_table();
-            let filters = self.filters();
-            self.send(Kind::Filter, &filters, step);
+            let readiness = self.readiness.as_ref().map(|offer| &offer.resource);
+            let filters = View {
+                set: by_name(self.table.iter().chain(readiness)),
+                others: Others::Stay,
+            };
+            send(&mut self.session, Kind::Filter, &filters, &self.goal, step);
         }
     }
 
-    fn send(&mut self, kind: Kind, view: &View, step: &mut Step) {
-        let Some(response) = self.session.respond(kind, view, self.goal.revision) else {
-            return;
+    fn send_clusters(&mut self, removals: bool, step: &mut Step) {
+        let targets = self.goal.targets.values().chain(self.retired.values());
+        let view = View {
+            set: by_name(targets.map(|target| &target.cluster)),
+            others: if removals { Others::Go } else { Others::Stay },
         };
-        if kind == Kind::Cluster && !response.removed_resources.is_empty() {
-            step.happened.push(Happened::Removed {
-                clusters: response.removed_resources.clone(),
-            });
+        let before = step.responses.len();
+        send(&mut self.session, Kind::Cluster, &view, &self.goal, step);
+        let sent = step.responses.get(before..).unwrap_or_default();
+        for response in sent
+            .iter()
+            .filter(|sent| !sent.removed_resources.is_empty())
+        {
+            let clusters = response.removed_resources.clone();
+            step.happened.push(Happened::Removed { clusters });
         }
-        step.responses.push(response);
     }
 
     /// The revision that the proxy holds, if it is newer than ours.
@@ -352,45 +372,27 @@ impl Rollout {
         seen.now.monotonic.saturating_sub(self.opened_at) >= LIVE
     }
 
-    fn clusters(&self, removals: bool) -> View {
-        let cluster =
-            |(name, target): (&String, &TargetResources)| (name.clone(), target.cluster.clone());
-        let set: BTreeMap<_, _> = self
-            .goal
-            .targets
-            .iter()
-            .chain(&self.retired)
-            .map(cluster)
-            .collect();
-        let keep = if removals {
-            BTreeSet::new()
-        } else {
-            self.session
-                .held(Kind::Cluster)
-                .map(str::to_owned)
-                .collect()
-        };
-        View { set, keep }
-    }
-
-    fn endpoints(&mut self, seen: &Seen) -> View {
-        let mut view = View::default();
+    fn offer_endpoints(&mut self, seen: &Seen) {
         for (name, target) in &self.goal.targets {
-            if target.has_endpoints() || self.may_empty(name, target, seen) {
-                self.offered.insert(name.clone(), target.endpoints.clone());
-            } else if self.offered.get(name) == Some(&target.no_endpoints) {
+            let offered = self.offered.get(name);
+            let wanted = if target.has_endpoints() || self.may_empty(name, target, seen) {
+                Some(&target.endpoints)
+            } else if offered == Some(&target.no_endpoints) {
                 // Decided before it was known that the proxy holds some.
-                self.offered.remove(name);
+                None
+            } else {
+                offered
+            };
+            if wanted != offered {
+                match wanted.cloned() {
+                    Some(wanted) => self.offered.insert(name.clone(), wanted),
+                    None => self.offered.remove(name),
+                };
             }
         }
-        // What is held from before and of which nothing is known stays as it is, until its cluster goes.
-        view.keep
-            .extend(self.session.held(Kind::Endpoints).map(str::to_owned));
         let (goal, retired) = (&self.goal, &self.retired);
         self.offered
             .retain(|name, _| goal.targets.contains_key(name) || retired.contains_key(name));
-        view.set.clone_from(&self.offered);
-        view
     }
 
     /// Whether a target's last endpoint may leave, or there is none.
@@ -527,6 +529,13 @@ impl Rollout {
 
     /// Lets the goal's table go out if all that it needs is there.
     fn offer_table(&mut self) {
+        if self
+            .table
+            .as_ref()
+            .is_some_and(|table| Arc::ptr_eq(table, &self.goal.table))
+        {
+            return;
+        }
         let readiness_is_settled = self.readiness.as_ref().map_or(
             !self.session.subscribes(Kind::Filter, RESOURCE_READINESS),
             |offer| self.is_settled(Kind::Filter, &offer.resource),
@@ -560,13 +569,17 @@ impl Rollout {
     fn is_settled(&self, kind: Kind, resource: &Resource) -> bool {
         self.session.progress(kind, resource) != Progress::Pending
     }
+}
 
-    fn filters(&self) -> View {
-        let mut view = View::default();
-        let readiness = self.readiness.as_ref().map(|offer| &offer.resource);
-        for resource in self.table.iter().chain(readiness) {
-            view.set.insert(resource.name.clone(), resource.clone());
-        }
-        view
-    }
+fn by_name<'a>(
+    resources: impl Iterator<Item = &'a Arc<Resource>>,
+) -> BTreeMap<&'a str, &'a Arc<Resource>> {
+    resources
+        .map(|resource| (resource.name.as_str(), resource))
+        .collect()
+}
+
+fn send(session: &mut Session, kind: Kind, view: &View<'_>, goal: &Goal, step: &mut Step) {
+    step.responses
+        .extend(session.respond(kind, view, goal.revision));
 }

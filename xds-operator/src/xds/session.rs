@@ -91,11 +91,21 @@ impl Kind {
 
 /// What a proxy may be shown of one type right now.
 #[derive(Clone, Debug, Default)]
-pub struct View {
+pub struct View<'a> {
     /// What it should hold.
-    pub set: BTreeMap<String, Arc<Resource>>,
-    /// What it should go on holding as it is, whatever that is.
-    pub keep: BTreeSet<String>,
+    pub set: BTreeMap<&'a str, &'a Arc<Resource>>,
+    /// What becomes of anything else that it holds.
+    pub others: Others,
+}
+
+/// What becomes of resources that are not in a [`View`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Others {
+    /// The proxy keeps them as they are.
+    #[default]
+    Stay,
+    /// They are gone.
+    Go,
 }
 
 /// Something that a request told.
@@ -198,7 +208,7 @@ impl Session {
     pub fn respond(
         &mut self,
         kind: Kind,
-        view: &View,
+        view: &View<'_>,
         system_version: u64,
     ) -> Option<DeltaDiscoveryResponse> {
         let number = self.responses + 1;
@@ -490,7 +500,7 @@ impl Subscription {
     fn next(
         &mut self,
         kind: Kind,
-        view: &View,
+        view: &View<'_>,
         number: u64,
     ) -> Option<(Vec<Arc<Resource>>, Vec<String>)> {
         if self.in_flight.is_some() || !self.started {
@@ -525,7 +535,7 @@ impl Subscription {
         Some((resources, removed))
     }
 
-    fn next_resources(&mut self, kind: Kind, view: &View) -> Vec<Arc<Resource>> {
+    fn next_resources(&mut self, kind: Kind, view: &View<'_>) -> Vec<Arc<Resource>> {
         // Bounded: each turn takes a part away, and only a rejection adds two.
         while let Some(part) = self.suspects.pop_front() {
             let due: Vec<_> = part
@@ -537,30 +547,46 @@ impl Subscription {
             }
         }
         self.trials = 0;
-        let candidates: Vec<&String> = if self.wildcard {
-            let known = view.set.keys().chain(self.held.keys()).chain(&self.asked);
-            known.collect::<BTreeSet<_>>().into_iter().collect()
-        } else {
-            self.names.iter().collect()
-        };
-        candidates
-            .into_iter()
+        if !self.wildcard {
+            let names = self.names.iter().map(String::as_str);
+            return self.due_of(kind, names, view);
+        }
+        let unknown =
+            |name: &&String| kind == Kind::Endpoints && !view.set.contains_key(name.as_str());
+        let held = self.held.keys().filter(unknown);
+        let asked = self
+            .asked
+            .iter()
+            .filter(|name| unknown(name) && !self.held.contains_key(*name));
+        let others = held.chain(asked).map(String::as_str);
+        self.due_of(kind, view.set.keys().copied().chain(others), view)
+    }
+
+    fn due_of<'n>(
+        &self,
+        kind: Kind,
+        names: impl Iterator<Item = &'n str>,
+        view: &View<'_>,
+    ) -> Vec<Arc<Resource>> {
+        names
             .filter_map(|name| self.due(kind, name, view))
             .take(kind.batch_max())
             .collect()
     }
 
     /// A resource that the proxy asked for and does not hold in this version, unless it refused that version.
-    fn due(&self, kind: Kind, name: &str, view: &View) -> Option<Arc<Resource>> {
+    fn due(&self, kind: Kind, name: &str, view: &View<'_>) -> Option<Arc<Resource>> {
         if !self.covers(name) {
             return None;
         }
         let asked = self.asked.contains(name);
         let held = self.held.get(name);
         let resource = match view.set.get(name) {
-            Some(resource) => resource.clone(),
+            Some(&resource) => resource.clone(),
             // Unknown, or known no more. Endpoints are answered all the same.
-            None if kind == Kind::Endpoints && (asked || !view.keep.contains(name)) => {
+            None if kind == Kind::Endpoints
+                && (asked || view.others == Others::Go || held.is_none()) =>
+            {
                 Arc::new(resources::endpoints(name, &[]))
             }
             None => return None,
@@ -570,20 +596,16 @@ impl Subscription {
         (asked || !has).then_some(resource)
     }
 
-    fn removed(&self, kind: Kind, view: &View) -> Vec<String> {
+    fn removed(&self, kind: Kind, view: &View<'_>) -> Vec<String> {
         match kind {
             Kind::Cluster => {
-                let gone =
-                    |name: &&String| !view.set.contains_key(*name) && !view.keep.contains(*name);
+                let gone = |name: &&String| {
+                    let stays = view.others == Others::Stay && self.held.contains_key(*name);
+                    !stays && !view.set.contains_key(name.as_str())
+                };
                 let asked = self.asked.iter().filter(|name| self.names.contains(*name));
-                self.held
-                    .keys()
-                    .chain(asked)
-                    .filter(gone)
-                    .cloned()
-                    .collect::<BTreeSet<_>>()
-                    .into_iter()
-                    .collect()
+                let gone: BTreeSet<&String> = self.held.keys().chain(asked).filter(gone).collect();
+                gone.into_iter().cloned().collect()
             }
             // Endpoints leave by an empty assignment, and by the proxy's own unsubscribing.
             // INVARIANT: a discovered filter is never removed.
@@ -624,17 +646,20 @@ mod tests {
         }
     }
 
-    fn clusters(count: usize) -> View {
-        let cluster = |index| {
-            let target = Target::service("t", &format!("engine-{index:04}"), 1);
-            (
-                target.as_str().to_owned(),
-                Arc::new(resources::cluster(&target)),
-            )
-        };
+    fn clusters(count: usize) -> Vec<Arc<Resource>> {
+        let target = |index| Target::service("t", &format!("engine-{index:04}"), 1);
+        (0..count)
+            .map(|index| Arc::new(resources::cluster(&target(index))))
+            .collect()
+    }
+
+    fn view(clusters: &[Arc<Resource>]) -> View<'_> {
         View {
-            set: (0..count).map(cluster).collect(),
-            keep: BTreeSet::new(),
+            set: clusters
+                .iter()
+                .map(|cluster| (cluster.name.as_str(), cluster))
+                .collect(),
+            others: Others::Go,
         }
     }
 
@@ -664,7 +689,8 @@ mod tests {
     #[test]
     fn sends_many_clusters_in_batches() {
         let mut session = Session::new();
-        let view = clusters(250);
+        let clusters = clusters(250);
+        let view = view(&clusters);
         session
             .request(ask(Kind::Cluster, std::iter::empty()))
             .unwrap();
@@ -683,7 +709,8 @@ mod tests {
     #[test]
     fn a_proxy_that_refuses_everything_is_left_alone() {
         let mut session = Session::new();
-        let view = clusters(1_000);
+        let clusters = clusters(1_000);
+        let view = view(&clusters);
         session
             .request(ask(Kind::Cluster, std::iter::empty()))
             .unwrap();
@@ -699,7 +726,7 @@ mod tests {
         }
         // Ten batches, each taken apart until the bound, and what is left of it by then.
         assert!(refusals <= 10 * (TRIALS_MAX + 16), "{refusals}");
-        for resource in view.set.values() {
+        for resource in &clusters {
             assert_eq!(
                 session.progress(Kind::Cluster, resource),
                 Progress::Rejected
