@@ -270,15 +270,6 @@ impl Session {
         self.subscription(kind).covers(name)
     }
 
-    /// Responses that the proxy has not answered yet: one of each type at most.
-    #[must_use]
-    pub fn in_flight(&self) -> usize {
-        Kind::ALL
-            .into_iter()
-            .filter(|kind| self.subscription(*kind).in_flight.is_some())
-            .count()
-    }
-
     const fn subscription(&self, kind: Kind) -> &Subscription {
         match kind {
             Kind::Cluster => &self.clusters,
