@@ -281,6 +281,46 @@ const SESSIONS: usize = 40;
 const EDITS: usize = 20;
 
 #[test]
+fn the_control_plane_dies_while_the_directory_is_away_and_the_session_goes_on() {
+    let scene = Scene::set();
+    let counterparty = scene.counterparty(live_session());
+    let mut live = LiveSession::begin(
+        &live_session(),
+        &counterparty,
+        &scene.first,
+        &scene.first_tap,
+    );
+    let away = scene.directory.path().with_extension("away");
+    std::fs::rename(scene.directory.path(), &away).unwrap();
+    let mark = scene.gateway.mark();
+    scene.gateway.kill_child("control");
+    // Started again in vain, and then once more: the first refusal has been heard.
+    let started =
+        |event: &serde_json::Value| kind(event) == "child" && text(event, "name") == "control";
+    scene
+        .gateway
+        .process()
+        .wait_all("two starts of the control plane", |events| {
+            (events
+                .get(mark..)?
+                .iter()
+                .filter(|event| started(event))
+                .count()
+                >= 2)
+                .then_some(())
+        });
+    live.assert_unbroken();
+    std::fs::rename(&away, scene.directory.path()).unwrap();
+    scene
+        .gateway
+        .apply(|| scene.directory.put(&broker_to("second")));
+    let later = Peer::counterparty("later", scene.gateway.address(), &[later_session()]);
+    scene.second.wait_logon(&later_session().at_engine());
+    later.wait_logon(&later_session().at_counterparty());
+    live.assert_unbroken();
+}
+
+#[test]
 fn twenty_edits_under_forty_talking_sessions_lose_no_byte() {
     let (light, other) = (EchoEngine::start("light"), EchoEngine::start("other"));
     let directory = Directory::of(&[broker_to("light")]);

@@ -10,6 +10,8 @@ use fixgw_e2e::fixture::{Directory, Route};
 use fixgw_e2e::gateway::{Gateway, Setup};
 use fixgw_e2e::process::{Stream, is_alive, signal_pid, text, wait_until};
 use fixgw_e2e::raw::RawClient;
+use fixgw_e2e::socket::unused_port;
+use fixgw_e2e::tool;
 use rustix::process::Signal;
 
 use crate::routing::engine_of;
@@ -114,6 +116,43 @@ fn it_stops_at_interrupt_with_no_process_left_behind() {
         }
         drop(session);
     }
+}
+
+#[test]
+fn it_hears_a_signal_though_nobody_reads_what_it_says() {
+    let directory = broker();
+    let state = Directory::new();
+    let address = unused_port();
+    let mut gateway = std::process::Command::new("setpriv")
+        .args(["--pdeathsig", "KILL", "--"])
+        .arg(tool::program("fixgw"))
+        .args(["up", "--json", "--workers", "2"])
+        .arg(directory.path())
+        .arg("--state-dir")
+        .arg(state.path())
+        .arg("--listen")
+        .arg(format!("main={address}"))
+        .arg("--envoy")
+        .arg(tool::envoy())
+        .arg("--filter")
+        .arg(tool::filter())
+        .arg("--reject-engine")
+        .arg(tool::program("fixgw-reject-engine"))
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_until("the gateway to listen", || {
+        std::net::TcpStream::connect(address).ok()
+    });
+    // More lines than a pipe holds.
+    for _ in 0..400 {
+        let mut client = RawClient::connect(address);
+        client.send(b"GET / HTTP/1.1");
+        client.take_to_end();
+    }
+    signal_pid(gateway.id(), Signal::TERM);
+    let status = wait_until("its end", || gateway.try_wait().unwrap());
+    assert!(status.success(), "{status}");
 }
 
 #[test]

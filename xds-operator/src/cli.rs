@@ -74,7 +74,7 @@ pub struct UpArgs {
     )]
     pub listeners: Vec<Listener>,
     /// Worker threads of Envoy [default: one for each processor]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub workers: Option<u32>,
     /// Close what cannot be routed, without a FIX Logout that says why
     #[arg(long)]
@@ -107,7 +107,8 @@ pub struct UpArgs {
     #[arg(long, value_name = "PATH")]
     pub reject_engine: Option<PathBuf>,
     /// How much Envoy writes to its own log in the state directory
-    #[arg(long, value_name = "LEVEL", default_value = "warning")]
+    #[arg(long, value_name = "LEVEL", default_value = "warning",
+        value_parser = ["trace", "debug", "info", "warning", "error", "critical", "off"])]
     pub envoy_log_level: String,
 }
 

@@ -8,21 +8,20 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use fixgw_core::decision::Severity;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::cli::{ControlArgs, Xds};
 use crate::message::Message;
 use crate::pipeline::settle::Times;
 use crate::pipeline::{Outcome, Pipeline};
-use crate::said::{Said, Voice};
+use crate::said::{Said, Speaker};
 use crate::source::directory::{Directory, DirectoryError};
 use crate::state::{StateDirectory, StateError};
 use crate::world::World;
@@ -30,9 +29,6 @@ use crate::xds::Snapshot;
 use crate::xds::resources::WasmVm;
 use crate::xds::rollout::{Follows, Happened};
 use crate::xds::server::{Event, Fleet, Outputs, ServeError, Server, What};
-
-/// Lines that wait to be written. A storm of ten thousand Logons passes; beyond that the reader is away.
-const LINES_WAITING_MAX: usize = 16_384;
 
 /// Why there is no control plane.
 #[derive(Debug, Error)]
@@ -105,12 +101,12 @@ async fn control(args: &ControlArgs) -> Result<(), ControlError> {
     let shown = directory.shown().to_owned();
     let state = StateDirectory::open(&args.source.state_dir())?;
     let listener = listen(&args.xds)?;
-    let speaker = Speaker::start(Voice::new(args.output));
+    let speaker = Speaker::start(args.output);
     let saved = match state.load(&shown) {
         Ok(saved) => saved,
         // Kept for people to look at; the directory alone must do.
         Err(error) => {
-            speaker.say(Said::gateway(Severity::Error, error.to_string()));
+            speaker.say(&Said::gateway(Severity::Error, error.to_string()));
             None
         }
     };
@@ -245,7 +241,7 @@ impl Stage {
             Ok(true) => self.observe(),
             // The source's thread is gone: what is served stays, and nothing more can change.
             Err(_) => {
-                self.speaker.say(Said::gateway(
+                self.speaker.say(&Said::gateway(
                     Severity::Critical,
                     "the directory is no longer followed; the table in force stays, restart the control plane",
                 ));
@@ -272,10 +268,10 @@ impl Stage {
             && let Err(error) = self.state.save(&saved, &self.shown)
         {
             self.speaker
-                .say(Said::gateway(Severity::Error, error.to_string()));
+                .say(&Said::gateway(Severity::Error, error.to_string()));
         }
         for message in messages {
-            self.speaker.say(message.into());
+            self.speaker.say(&message.into());
         }
         snapshot
     }
@@ -326,12 +322,12 @@ fn tell(
     [
         tokio::spawn(async move {
             while let Some(event) = events.recv().await {
-                of_events.say(Said::gateway(severity(&event), event.to_string()));
+                of_events.say(&Said::gateway(severity(&event), event.to_string()));
             }
         }),
         tokio::spawn(async move {
             while let Some(decision) = decisions.recv().await {
-                of_decisions.say(Said::Decision(decision));
+                of_decisions.say(&Said::Decision(decision));
             }
         }),
         tokio::spawn(async move {
@@ -343,7 +339,7 @@ fn tell(
                 if counts != told_counts {
                     told_counts = counts;
                     let (silent_connections, records_dropped, panics) = counts;
-                    of_fleet.say(Said::Counts {
+                    of_fleet.say(&Said::Counts {
                         silent_connections,
                         records_dropped,
                         panics,
@@ -354,7 +350,7 @@ fn tell(
                     && told != Some((revision, readiness))
                 {
                     told = Some((revision, readiness));
-                    of_fleet.say(Said::Applied {
+                    of_fleet.say(&Said::Applied {
                         revision,
                         readiness,
                         vms,
@@ -412,49 +408,4 @@ const fn severity(event: &Event) -> Severity {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Writes lines on a thread of its own, so that a reader that stalls stops nothing else.
-#[derive(Clone)]
-struct Speaker {
-    lines: mpsc::Sender<Said>,
-    dropped: Arc<AtomicU64>,
-}
-
-impl Speaker {
-    fn start(voice: Voice) -> Self {
-        let (lines, mut waiting) = mpsc::channel::<Said>(LINES_WAITING_MAX);
-        let dropped = Arc::new(AtomicU64::new(0));
-        let counted = dropped.clone();
-        std::thread::spawn(move || {
-            while let Some(said) = waiting.blocking_recv() {
-                let missed = counted.swap(0, Ordering::Relaxed);
-                if missed > 0 {
-                    let missed =
-                        format!("{missed} lines were dropped because nobody read them in time");
-                    let _ = voice.say(&Said::gateway(Severity::Warn, missed));
-                }
-                // Nobody reads any more: sessions are worth more than lines.
-                let _ = voice.say(&said);
-            }
-        });
-        Self { lines, dropped }
-    }
-
-    fn say(&self, said: Said) {
-        if self.lines.try_send(said).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Waits until what was said is written, for a moment.
-    async fn finish(self) {
-        const LAST_WORDS: Duration = Duration::from_secs(1);
-        let written = async {
-            while self.lines.capacity() < LINES_WAITING_MAX {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        let _ = tokio::time::timeout(LAST_WORDS, written).await;
-    }
 }

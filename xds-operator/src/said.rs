@@ -3,9 +3,13 @@
 //! The names of events and keys are an interface: scripts read them.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use fixgw_core::decision::Severity;
 use serde::Serialize;
+use tokio::sync::mpsc;
 
 use crate::receive::decision::ReceivedDecision;
 
@@ -222,60 +226,112 @@ pub fn paint(severity: &str) -> &'static str {
     }
 }
 
-/// Writes events to standard output.
-#[derive(Clone, Copy, Debug)]
-pub struct Voice {
+/// Lines that wait to be written. A storm of ten thousand Logons passes; beyond that the reader is away.
+const LINES_WAITING_MAX: usize = 16_384;
+/// Time that the last lines have to be written before the end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Writes events to standard output, on a thread of its own: a reader that stalls, or has gone, stops nothing else. What
+/// nobody reads in time is dropped, and said.
+#[derive(Clone, Debug)]
+pub struct Speaker {
     form: Form,
     colour: bool,
+    lines: mpsc::Sender<String>,
+    account: Arc<Account>,
 }
 
-impl Voice {
+#[derive(Debug, Default)]
+struct Account {
+    waiting: AtomicUsize,
+    dropped: AtomicUsize,
+}
+
+impl Speaker {
     /// In this form; in colour only for people at a terminal.
     #[must_use]
-    pub fn new(form: Form) -> Self {
+    pub fn start(form: Form) -> Self {
         let colour = form == Form::Text
             && io::stdout().is_terminal()
             && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self { form, colour }
-    }
-
-    /// Says one thing.
-    ///
-    /// # Errors
-    /// Nobody reads any more.
-    pub fn say(self, said: &Said) -> io::Result<()> {
-        let time = jiff::Timestamp::now();
-        let line = match self.form {
-            Form::Text => said.text(time, self.colour),
-            Form::Json => Some(said.json(time, false)),
-            Form::Both => Some(said.json(time, true)),
-        };
-        line.map_or(Ok(()), |line| Self::line(&line))
-    }
-
-    /// Passes on a line that another part of the gateway wrote in [`Form::Both`].
-    ///
-    /// # Errors
-    /// Nobody reads any more.
-    pub fn relay(self, line: &str, severity: Option<&str>, text: Option<&str>) -> io::Result<()> {
-        match (self.form, text) {
-            (Form::Json | Form::Both, _) => Self::line(line),
-            (Form::Text, None) => Ok(()),
-            (Form::Text, Some(text)) => match severity {
-                Some(severity) if self.colour => Self::line(&text.replacen(
-                    severity,
-                    &format!("{}{severity}\x1b[0m", paint(severity)),
-                    1,
-                )),
-                _ => Self::line(text),
-            },
+        let (lines, mut waiting) = mpsc::channel::<String>(LINES_WAITING_MAX);
+        let account = Arc::new(Account::default());
+        let counted = account.clone();
+        std::thread::spawn(move || {
+            while let Some(line) = waiting.blocking_recv() {
+                let missed = counted.dropped.swap(0, Ordering::Relaxed);
+                if missed > 0 {
+                    let missed =
+                        format!("{missed} lines were dropped because nobody read them in time");
+                    let missed = Said::gateway(Severity::Warn, missed);
+                    let _ = render(&missed, form, colour).map_or(Ok(()), |line| write(&line));
+                }
+                // Nobody reads any more: sessions are worth more than lines.
+                let _ = write(&line);
+                counted.waiting.fetch_sub(1, Ordering::Relaxed);
+            }
+        });
+        Self {
+            form,
+            colour,
+            lines,
+            account,
         }
     }
 
-    fn line(line: &str) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        out.write_all(line.as_bytes())?;
-        out.write_all(b"\n")?;
-        out.flush()
+    /// Says one thing.
+    pub fn say(&self, said: &Said) {
+        if let Some(line) = render(said, self.form, self.colour) {
+            self.put(line);
+        }
     }
+
+    /// Passes on a line that another part of the gateway wrote in [`Form::Both`].
+    pub fn relay(&self, line: String, severity: Option<&str>, text: Option<&str>) {
+        match (self.form, text) {
+            (Form::Json | Form::Both, _) => self.put(line),
+            (Form::Text, None) => {}
+            (Form::Text, Some(text)) => self.put(match severity {
+                Some(severity) if self.colour => {
+                    let painted = format!("{}{severity}\x1b[0m", paint(severity));
+                    text.replacen(severity, &painted, 1)
+                }
+                _ => text.to_owned(),
+            }),
+        }
+    }
+
+    fn put(&self, line: String) {
+        self.account.waiting.fetch_add(1, Ordering::Relaxed);
+        if self.lines.try_send(line).is_err() {
+            self.account.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.account.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits until what was said is written, for a moment.
+    pub async fn finish(&self) {
+        let written = async {
+            while self.account.waiting.load(Ordering::Relaxed) > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let _ = tokio::time::timeout(LAST_WORDS, written).await;
+    }
+}
+
+fn render(said: &Said, form: Form, colour: bool) -> Option<String> {
+    let time = jiff::Timestamp::now();
+    match form {
+        Form::Text => said.text(time, colour),
+        Form::Json => Some(said.json(time, false)),
+        Form::Both => Some(said.json(time, true)),
+    }
+}
+
+fn write(line: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(line.as_bytes())?;
+    out.write_all(b"\n")?;
+    out.flush()
 }

@@ -8,7 +8,7 @@
 use alloc::vec::Vec;
 
 use crate::table::{Lookup, Slots, Table};
-use crate::wire::{self, BodyLength, Item, Logon, SOH, Tag};
+use crate::wire::{self, BodyLength, Item, Logon, Oddities, SOH, Tag};
 
 /// What became of the lookup.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,10 +30,43 @@ enum DataAxis {
     NeverHonoured,
     /// By a length that stands directly before it, if an SOH follows.
     DirectWithSoh,
-    /// By the last earlier length field, wherever it stands, whatever follows.
-    LastEarlier,
-    /// The same, extended to the next SOH.
-    LastEarlierToSoh,
+    /// By a length that stands earlier, wherever that is, whatever follows.
+    Earlier(Earlier),
+}
+
+/// Which earlier length a reader takes for a data field's.
+#[derive(Clone, Copy)]
+struct Earlier {
+    walk: Walk,
+    which: Which,
+    pair: Pair,
+    /// The value is stretched to the next SOH.
+    to_soh: bool,
+}
+
+/// Where a reader looks for lengths.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Walk {
+    /// From SOH to SOH, inside of data fields too.
+    Raw,
+    /// Among the fields that it has read itself.
+    Fields,
+}
+
+/// Which of several equal length fields counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    First,
+    Last,
+}
+
+/// Which field is the length of a data field.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pair {
+    /// The one that the specification names.
+    Specified,
+    /// The one whose tag is one less, but for `Signature` (`QuickFIX`).
+    TagBefore,
 }
 
 /// What a reader takes for a tag number.
@@ -47,6 +80,8 @@ enum TagAxis {
     Modulo32,
     /// The same, modulo 2^64.
     Modulo64,
+    /// What digits it begins with, as C's `atoi` does.
+    Leading,
 }
 
 /// Where a reader ends the message.
@@ -60,22 +95,47 @@ enum EndAxis {
     CheckSumAfterBodyLength,
 }
 
-const DATA: [(DataAxis, &str); 4] = [
+const fn earlier(walk: Walk, which: Which, pair: Pair, to_soh: bool) -> DataAxis {
+    DataAxis::Earlier(Earlier {
+        walk,
+        which,
+        pair,
+        to_soh,
+    })
+}
+
+const DATA: [(DataAxis, &str); 8] = [
     (
         DataAxis::NeverHonoured,
         "readers that ignore the lengths of data fields see another message",
     ),
     (DataAxis::DirectWithSoh, "readers differ"),
     (
-        DataAxis::LastEarlier,
+        earlier(Walk::Raw, Which::Last, Pair::Specified, false),
         "readers that trust the last length of a data field see another message",
     ),
     (
-        DataAxis::LastEarlierToSoh,
+        earlier(Walk::Raw, Which::Last, Pair::Specified, true),
         "readers that stretch a data field to the next SOH see another message",
     ),
+    (
+        earlier(Walk::Fields, Which::Last, Pair::Specified, false),
+        "readers that trust the last length of a data field see another message",
+    ),
+    (
+        earlier(Walk::Fields, Which::First, Pair::Specified, false),
+        "readers that trust the first length of a data field see another message",
+    ),
+    (
+        earlier(Walk::Fields, Which::Last, Pair::TagBefore, false),
+        "readers that take the tag before a data field's for its length see another message",
+    ),
+    (
+        earlier(Walk::Fields, Which::First, Pair::TagBefore, false),
+        "readers that take the tag before a data field's for its length see another message",
+    ),
 ];
-const TAGS: [(TagAxis, &str); 4] = [
+const TAGS: [(TagAxis, &str); 5] = [
     (TagAxis::Strict, ""),
     (
         TagAxis::Lenient,
@@ -88,6 +148,10 @@ const TAGS: [(TagAxis, &str); 4] = [
     (
         TagAxis::Modulo64,
         "readers whose tag numbers wrap at 64 bits see another message",
+    ),
+    (
+        TagAxis::Leading,
+        "readers that take the digits that a tag begins with see another message",
     ),
 ];
 const ENDS: [(EndAxis, &str); 3] = [
@@ -144,8 +208,16 @@ fn agree(table: &Table, logon: &Logon<'_>, decided: Lookup) -> Result<(), &'stat
         BodyLength::Right => Some(check_sum_start(logon.message())),
         BodyLength::Short(end) => Some(end),
     };
-    for (data, data_says) in DATA {
-        for (tags, tags_say) in TAGS {
+    // Without a data field and a malformed one, only repeated tags and the end can be read differently: so it is with
+    // the groups that venues' Logons have.
+    let plain = !logon.oddities().contains(Oddities::MALFORMED) && !has_data(logon);
+    let (data, tags) = if plain {
+        (DATA.get(1..2), TAGS.get(..1))
+    } else {
+        (DATA.get(..), TAGS.get(..))
+    };
+    for &(data, data_says) in data.unwrap_or(&DATA) {
+        for &(tags, tags_say) in tags.unwrap_or(&TAGS) {
             for (end, end_says) in ENDS {
                 let reader = Reader {
                     message: logon.message(),
@@ -173,6 +245,13 @@ fn agree(table: &Table, logon: &Logon<'_>, decided: Lookup) -> Result<(), &'stat
         }
     }
     Ok(())
+}
+
+fn has_data(logon: &Logon<'_>) -> bool {
+    logon.fields().any(|item| match item {
+        Item::Field(field) => wire::length_field_of(field.tag).is_some(),
+        Item::Malformed(_) => false,
+    })
 }
 
 fn check_sum_start(message: &[u8]) -> usize {
@@ -286,6 +365,9 @@ impl<'a> Reader<'a> {
             at = end.map_or(self.message.len(), |end| end + 1);
             previous = tag.map(|tag| (tag, value));
             let Some(tag) = tag else { continue };
+            if matches!(self.data, DataAxis::Earlier(earlier) if earlier.walk == Walk::Fields) {
+                lengths.keep(self, tag, value);
+            }
             if tag == Tag::MSG_TYPE {
                 first.msg_type = first.msg_type.or(Some(value));
                 last.msg_type = Some(value);
@@ -319,22 +401,22 @@ impl<'a> Reader<'a> {
             DataAxis::DirectWithSoh => {
                 let length = previous
                     .filter(|(tag, _)| *tag == length_tag)
-                    .and_then(|(_, v)| wire::data_length(v));
+                    .and_then(|(_, value)| self.length(value));
                 match length.and_then(|length| start.checked_add(length)) {
                     Some(end) if self.message.get(end) == Some(&SOH) => Some(end),
                     _ => self.soh_from(start),
                 }
             }
-            DataAxis::LastEarlier => match lengths.last(self, length_tag, start) {
-                Some(length) => start
-                    .checked_add(length)
-                    .filter(|&end| end < self.message.len()),
-                None => self.soh_from(start),
-            },
-            DataAxis::LastEarlierToSoh => match lengths.last(self, length_tag, start) {
-                Some(length) => self.soh_from(start.checked_add(length)?),
-                None => self.soh_from(start),
-            },
+            DataAxis::Earlier(earlier) => {
+                let length_tag = earlier.length_tag(tag, length_tag);
+                match lengths.said(self, earlier, length_tag, start) {
+                    Some(length) if earlier.to_soh => self.soh_from(start.checked_add(length)?),
+                    Some(length) => start
+                        .checked_add(length)
+                        .filter(|&end| end < self.message.len()),
+                    None => self.soh_from(start),
+                }
+            }
         }
     }
 
@@ -342,62 +424,119 @@ impl<'a> Reader<'a> {
         match self.tags {
             TagAxis::Strict => Tag::parse(digits),
             TagAxis::Lenient => Tag::parse(lenient(digits)),
-            TagAxis::Modulo32 => {
-                let number = wrapped(lenient(digits))? & u64::from(u32::MAX);
-                u32::try_from(number).ok().and_then(Tag::new)
-            }
-            TagAxis::Modulo64 => u32::try_from(wrapped(lenient(digits))?)
-                .ok()
-                .and_then(Tag::new),
+            TagAxis::Modulo32 => small(signed(digits)? & u64::from(u32::MAX)),
+            TagAxis::Modulo64 => small(signed(digits)?),
+            TagAxis::Leading => Tag::parse(leading(lenient(digits))),
+        }
+    }
+
+    /// The length that a value says, by the same leniency as for tags.
+    fn length(&self, value: &[u8]) -> Option<usize> {
+        match self.tags {
+            TagAxis::Strict => wire::data_length(value),
+            // A negative length is none to anybody.
+            _ if value.trim_ascii_start().first() == Some(&b'-') => None,
+            TagAxis::Lenient => wire::data_length(lenient(value)),
+            TagAxis::Modulo32 => usize::try_from(signed(value)? & u64::from(u32::MAX)).ok(),
+            TagAxis::Modulo64 => usize::try_from(signed(value)?).ok(),
+            TagAxis::Leading => wire::data_length(leading(lenient(value))),
         }
     }
 }
 
-/// The last length that each length field says, by a plain walk from SOH to SOH that goes on where it stopped.
+impl Earlier {
+    fn length_tag(self, data: Tag, specified: Tag) -> Tag {
+        match self.pair {
+            Pair::Specified => specified,
+            // `Signature` (89) is no exception to the specification in any reader.
+            Pair::TagBefore if data.get() == 89 => specified,
+            Pair::TagBefore => Tag::new(data.get().saturating_sub(1)).unwrap_or(specified),
+        }
+    }
+}
+
+/// A tag number that is small enough to be one.
+fn small(number: u64) -> Option<Tag> {
+    u32::try_from(number).ok().and_then(Tag::new)
+}
+
+/// The first and the last length that each length field says.
 ///
 /// INVARIANT: each byte is looked at once in a reading. A walk back from every data field would take time that grows
 /// with the square of the message, and whoever sends such Logons would stall a worker's live sessions.
 #[derive(Default)]
 struct Lengths {
     scanned: usize,
-    last: Vec<(Tag, usize)>,
+    said: Vec<Said>,
+}
+
+struct Said {
+    tag: Tag,
+    first: usize,
+    last: usize,
 }
 
 impl Lengths {
-    /// The last one of `length_tag` before `before`, where a value begins: what stands before it without an SOH ends with that value's `=`, and so says no length.
-    fn last(&mut self, reader: &Reader<'_>, length_tag: Tag, before: usize) -> Option<usize> {
+    /// The length that `length_tag` says before `before`, where a value begins.
+    fn said(
+        &mut self,
+        reader: &Reader<'_>,
+        earlier: Earlier,
+        length_tag: Tag,
+        before: usize,
+    ) -> Option<usize> {
+        if earlier.walk == Walk::Raw {
+            self.scan(reader, before)?;
+        }
+        let said = self.said.iter().find(|said| said.tag == length_tag)?;
+        Some(match earlier.which {
+            Which::First => said.first,
+            Which::Last => said.last,
+        })
+    }
+
+    /// Walks on from SOH to SOH. What stands before a value without an SOH ends with that value's `=`, and so says no
+    /// length.
+    fn scan(&mut self, reader: &Reader<'_>, before: usize) -> Option<()> {
         let earlier = reader.message.get(..before)?;
         while let Some(rest) = earlier.get(self.scanned..)
             && let Some(soh) = memchr::memchr(SOH, rest)
         {
-            if let Some((tag, length)) = rest.get(..soh).and_then(|field| said(reader, field)) {
-                self.keep(tag, length);
+            if let Some(field) = rest.get(..soh)
+                && let Some(sign) = memchr::memchr(b'=', field)
+                && let Some(tag) = field.get(..sign).and_then(|digits| reader.tag(digits))
+            {
+                self.keep(reader, tag, field.get(sign + 1..).unwrap_or_default());
             }
             self.scanned += soh + 1;
         }
-        let said = self.last.iter().find(|said| said.0 == length_tag)?;
-        Some(said.1)
+        Some(())
     }
 
-    fn keep(&mut self, tag: Tag, length: usize) {
-        match self.last.iter_mut().find(|said| said.0 == tag) {
-            Some(said) => said.1 = length,
-            None => self.last.push((tag, length)),
+    /// Keeps what a field says, if it is the length of some data field to some reader.
+    fn keep(&mut self, reader: &Reader<'_>, tag: Tag, value: &[u8]) {
+        let before_data =
+            || Tag::new(tag.get() + 1).is_some_and(|next| wire::length_field_of(next).is_some());
+        if wire::data_field_of(tag).is_none() && !before_data() {
+            return;
+        }
+        let Some(length) = reader.length(value) else {
+            return;
+        };
+        match self.said.iter_mut().find(|said| said.tag == tag) {
+            Some(said) => said.last = length,
+            None => self.said.push(Said {
+                tag,
+                first: length,
+                last: length,
+            }),
         }
     }
-}
-
-/// The length field that `field` is to `reader`, and the length that it says.
-fn said(reader: &Reader<'_>, field: &[u8]) -> Option<(Tag, usize)> {
-    let sign = memchr::memchr(b'=', field)?;
-    let tag = reader.tag(field.get(..sign)?)?;
-    wire::data_field_of(tag)?;
-    Some((tag, wire::data_length(field.get(sign + 1..)?)?))
 }
 
 /// Without the blanks around it, a sign, and the zeros before it.
 fn lenient(digits: &[u8]) -> &[u8] {
-    let mut digits = digits.trim_ascii();
+    let mut digits = trimmed(digits);
     if let [b'+' | b'-', rest @ ..] = digits {
         digits = rest;
     }
@@ -407,17 +546,48 @@ fn lenient(digits: &[u8]) -> &[u8] {
     digits
 }
 
-/// Digits, modulo 2^64.
-fn wrapped(digits: &[u8]) -> Option<u64> {
+/// Without what C's `isspace` takes for blank, at both ends.
+fn trimmed(mut digits: &[u8]) -> &[u8] {
+    const fn blank(byte: u8) -> bool {
+        matches!(byte, b' ' | 0x09..=0x0D)
+    }
+    while let [first, rest @ ..] = digits
+        && blank(*first)
+    {
+        digits = rest;
+    }
+    while let [rest @ .., last] = digits
+        && blank(*last)
+    {
+        digits = rest;
+    }
+    digits
+}
+
+/// The digits that it begins with.
+fn leading(text: &[u8]) -> &[u8] {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    text.get(..digits).unwrap_or_default()
+}
+
+/// A number with its sign, modulo 2^64.
+fn signed(text: &[u8]) -> Option<u64> {
+    let digits = lenient(text);
     if digits.is_empty() {
         return None;
     }
-    digits.iter().try_fold(0_u64, |number, &digit| {
+    let number = digits.iter().try_fold(0_u64, |number, &digit| {
         digit.is_ascii_digit().then(|| {
             number
                 .wrapping_mul(10)
                 .wrapping_add(u64::from(digit - b'0'))
         })
+    })?;
+    let negative = trimmed(text).first() == Some(&b'-');
+    Some(if negative {
+        number.wrapping_neg()
+    } else {
+        number
     })
 }
 
@@ -493,6 +663,32 @@ mod tests {
     }
 
     #[test]
+    fn lengths_that_other_readers_look_for_elsewhere_are_refused() {
+        // The last length stands inside of another data field, where a reader of fields does not see it.
+        let inside = "35=A|49=BROKER_A|95=13|354=6|355=x|95=1|96=a|49=VICTIM|34=1|";
+        check(inside, "refused");
+        // The tag before the data field's is not its length, but QuickFIX takes it for that.
+        for data in [
+            "1526=13|1527=a",
+            "2370=13|2371=a",
+            "42683=13|42684=a",
+            "1526=13|1525=1|1527=a",
+        ] {
+            check(&format!("35=A|{data}|49=VICTIM|34=1|108=30|"), "refused");
+        }
+        for length in ["+13", " 13", "13x", "4294967309"] {
+            check(
+                &format!("35=A|95={length}|96=a|49=VICTIM|34=1|108=30|"),
+                "refused",
+            );
+        }
+        check(
+            "35=A|95=13|98=0|95=1|96=a|49=VICTIM|34=1|108=30|",
+            "refused",
+        );
+    }
+
+    #[test]
     fn raw_data_that_cannot_change_the_route_is_not_refused() {
         check("35=A|49=BROKER_A|95=5|96=a|b=c|34=1|", "broker");
         check("35=A|49=BROKER_A|95=3|96=abcdef|56=G|34=1|", "broker");
@@ -502,7 +698,18 @@ mod tests {
 
     #[test]
     fn tags_that_other_readers_take_for_a_routed_one_are_refused() {
-        for tag in ["049", "+49", " 49", "4294967345", "18446744073709551665"] {
+        for tag in [
+            "049",
+            "+49",
+            " 49",
+            "\u{b}49",
+            "4294967345",
+            "18446744073709551665",
+            "-4294967247",
+            "-18446744073709551567",
+            "49x",
+            "49\0",
+        ] {
             check(&format!("35=A|{tag}=VICTIM|49=BROKER_A|34=1|"), "refused");
             check(&format!("35=A|49=BROKER_A|{tag}=VICTIM|34=1|"), "refused");
             check(&format!("35=A|49=BROKER_A|{tag}=BROKER_A|34=1|"), "broker");
@@ -545,25 +752,57 @@ mod tests {
             let sign = memchr::memchr(b'=', field)?;
             let tag = reader.tag(field.get(..sign)?)?;
             (tag == length_tag)
-                .then(|| wire::data_length(field.get(sign + 1..)?))
+                .then(|| reader.length(field.get(sign + 1..)?))
                 .flatten()
         })
     }
 
+    const PARTS: [&str; 13] = [
+        "95=",
+        "095=",
+        "4294967391=",
+        "90=",
+        "96=",
+        "1",
+        "2",
+        "17",
+        "x",
+        "=",
+        "|",
+        "|",
+        "|",
+    ];
+
     proptest::proptest! {
         #[test]
         fn lengths_are_those_that_a_walk_back_finds(
-            parts in proptest::collection::vec(proptest::sample::select(alloc::vec!["95=", "095=", "4294967391=", "90=", "96=", "1", "2", "17", "x", "=", "|", "|", "|"]), 0..60),
+            parts in proptest::collection::vec(proptest::sample::select(&PARTS[..]), 0..60),
         ) {
             let message = parts.concat().replace('|', "\u{1}").into_bytes();
             for (tags, _) in TAGS {
-                let reader = Reader { message: &message, data: DataAxis::LastEarlier, tags, end: EndAxis::FirstCheckSum, body_end: None };
+                let raw = Earlier { walk: Walk::Raw, which: Which::Last, pair: Pair::Specified, to_soh: false };
+                let reader = Reader {
+                    message: &message,
+                    data: DataAxis::Earlier(raw),
+                    tags,
+                    end: EndAxis::FirstCheckSum,
+                    body_end: None,
+                };
                 let mut lengths = Lengths::default();
-                for before in (1..=message.len()).filter(|&at| message.get(at - 1) == Some(&b'=')) {
+                // A value begins behind the first `=` after an SOH.
+                let begins = |sign: usize| {
+                    let before = message.get(..sign).unwrap_or_default();
+                    before.iter().rev().find(|byte| matches!(**byte, b'=' | SOH)) != Some(&b'=')
+                };
+                let signs = message
+                    .iter()
+                    .enumerate()
+                    .filter(|&(at, byte)| *byte == b'=' && begins(at));
+                for (sign, _) in signs {
                     for length_tag in [Tag(95), Tag(90)] {
                         proptest::prop_assert_eq!(
-                            lengths.last(&reader, length_tag, before),
-                            walked_back(&reader, length_tag, before)
+                            lengths.said(&reader, raw, length_tag, sign + 1),
+                            walked_back(&reader, length_tag, sign + 1)
                         );
                     }
                 }

@@ -24,10 +24,10 @@ use thiserror::Error;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use crate::cli::UpArgs;
-use crate::said::{Form, LINE_TEXT, Said, Voice};
+use crate::said::{Form, LINE_TEXT, Said, Speaker};
 use admin::Admin;
 use bootstrap::Plan;
 
@@ -62,7 +62,7 @@ pub enum UpError {
     #[error("the control plane could not start")]
     Control,
     /// Envoy ended, and its sessions with it.
-    #[error("Envoy ended ({status}){last}; its log is `{log}`")]
+    #[error("Envoy ended ({status}){last}; its log is `{log}`, start again when that is mended")]
     Envoy {
         /// How.
         status: ExitStatus,
@@ -70,6 +70,8 @@ pub enum UpError {
         last: String,
         /// Where its log is.
         log: String,
+        /// Whether it had begun to serve.
+        served: bool,
     },
     /// Not ready in time.
     #[error("the gateway was not ready within {} s; Envoy's log is `{log}`", START_TIMEOUT.as_secs())]
@@ -90,7 +92,11 @@ impl UpError {
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Place(_) | Self::Start { .. } | Self::Control | Self::Template(_) => 2,
+            Self::Place(_)
+            | Self::Start { .. }
+            | Self::Control
+            | Self::Template(_)
+            | Self::Envoy { served: false, .. } => 2,
             Self::Envoy { .. } | Self::NotReady { .. } | Self::Io(_) => 1,
         }
     }
@@ -173,7 +179,7 @@ impl Part {
 
 struct Gateway<'a> {
     args: &'a UpArgs,
-    voice: Voice,
+    voice: Speaker,
     place: place::Place,
     /// Holds the bootstrap and the admin socket; removed at the end.
     _run: TempDir,
@@ -182,7 +188,11 @@ struct Gateway<'a> {
     envoy: Child,
     envoy_log: PathBuf,
     control: Part,
+    /// When the control plane is started again; none while it runs.
+    control_due: Option<Instant>,
     reject: Option<(Part, SocketAddr)>,
+    /// When the reject engine is started again; none while it runs.
+    reject_due: Option<Instant>,
     workers: u64,
     applied: Option<u64>,
     ready: bool,
@@ -191,7 +201,7 @@ struct Gateway<'a> {
 
 impl<'a> Gateway<'a> {
     async fn start(args: &'a UpArgs) -> Result<Self, UpError> {
-        let voice = Voice::new(if args.json { Form::Json } else { Form::Text });
+        let voice = Speaker::start(if args.json { Form::Json } else { Form::Text });
         let mut place = place::Place::find(args)?;
         let run = tempfile::Builder::new().prefix("fixgw-").tempdir()?;
         // Envoy reads the module again at every update of the table. A file that is rebuilt meanwhile would make the next
@@ -202,12 +212,11 @@ impl<'a> Gateway<'a> {
         let control_socket = TcpListener::bind("127.0.0.1:0")?;
         let workers = u64::from(args.workers.unwrap_or_else(processors));
         let control = start_control(args, &place, &control_socket, workers, RESTART_PAUSE)?;
-        tell_child(voice, "control", &control.child);
+        tell_child(&voice, "control", &control.child);
         let reject = match &place.reject_engine {
             Some(program) => {
-                let any = SocketAddr::from(([127, 0, 0, 1], 0));
-                let (part, address) = start_reject(args, program, any, RESTART_PAUSE).await?;
-                tell_child(voice, "reject-engine", &part.child);
+                let (part, address) = start_reject(args, program).await?;
+                tell_child(&voice, "reject-engine", &part.child);
                 Some((part, address))
             }
             None => None,
@@ -231,7 +240,7 @@ impl<'a> Gateway<'a> {
         std::fs::write(&bootstrap_path, bootstrap::render(&plan)?.to_string())?;
         let envoy_log = place.state_dir.join("envoy.log");
         let envoy = start_envoy(args, &place.envoy, &bootstrap_path, &envoy_log, workers)?;
-        tell_child(voice, "envoy", &envoy);
+        tell_child(&voice, "envoy", &envoy);
         Ok(Self {
             args,
             voice,
@@ -242,7 +251,9 @@ impl<'a> Gateway<'a> {
             envoy,
             envoy_log,
             control,
+            control_due: None,
             reject,
+            reject_due: None,
             workers,
             applied: None,
             ready: false,
@@ -258,16 +269,18 @@ impl<'a> Gateway<'a> {
             tokio::select! {
                 () = asked_to_stop(signals) => return Ok(()),
                 status = self.envoy.wait() => return Err(self.envoy_ended(status?)),
-                line = self.control.lines.next_line() => match line? {
-                    Some(line) => self.relay(&line),
-                    None => self.control_ended().await?,
+                line = self.control.lines.next_line(), if self.control_due.is_none() => match line {
+                    Ok(Some(line)) => self.relay(&line),
+                    Ok(None) | Err(_) => self.control_ended().await?,
                 },
-                line = next_line(&mut self.reject) => {
+                () = at(self.control_due) => self.restart_control(),
+                line = next_line(&mut self.reject), if self.reject_due.is_none() => {
                     // What it says of each answer stands in the decision record already.
                     if line.is_none() {
                         self.reject_ended().await?;
                     }
                 }
+                () = at(self.reject_due) => self.restart_reject(),
                 _ = look.tick(), if !self.ready => self.look().await?,
             }
         }
@@ -280,7 +293,8 @@ impl<'a> Gateway<'a> {
         if text("event") == Some("applied") {
             self.applied = said.get("revision").and_then(Value::as_u64);
         }
-        let _ = self.voice.relay(line, text("severity"), text(LINE_TEXT));
+        self.voice
+            .relay(line.to_owned(), text("severity"), text(LINE_TEXT));
     }
 
     /// Whether the listeners are there and the workers have a table.
@@ -314,53 +328,79 @@ impl<'a> Gateway<'a> {
 
     fn envoy_ended(&self, status: ExitStatus) -> UpError {
         let log = std::fs::read_to_string(&self.envoy_log).unwrap_or_default();
-        let last = log.lines().rfind(|line| !line.trim().is_empty());
+        // A record begins with its time; what follows on lines of its own explains nothing by itself.
+        let last = log.lines().rfind(|line| line.starts_with('['));
         UpError::Envoy {
             status,
             last: last.map(|line| format!(": {line}")).unwrap_or_default(),
             log: self.envoy_log.display().to_string(),
+            served: self.ready,
         }
     }
 
     async fn control_ended(&mut self) -> Result<(), UpError> {
         let status = self.control.child.wait().await?;
-        // It says itself why it refuses, and would again.
-        if status.code() == Some(2) {
+        // It says itself why it refuses. INVARIANT: once there may be sessions, that ends none of them.
+        if status.code() == Some(2) && !self.ready {
             return Err(UpError::Control);
         }
-        self.say(&Said::gateway(
-            Severity::Error,
-            format!("the control plane ended ({status}); sessions and routing go on, it is started again"),
-        ));
-        let pause = self.control.next_pause();
-        sleep(pause).await;
-        self.control = start_control(
-            self.args,
-            &self.place,
-            &self.control_socket,
-            self.workers,
-            pause,
-        )?;
-        tell_child(self.voice, "control", &self.control.child);
+        self.say_ended("control plane", status);
+        self.control.pause = self.control.next_pause();
+        self.control_due = Some(Instant::now() + self.control.pause);
         Ok(())
     }
 
+    fn restart_control(&mut self) {
+        let (place, socket) = (&self.place, &self.control_socket);
+        match start_control(self.args, place, socket, self.workers, self.control.pause) {
+            Ok(part) => {
+                tell_child(&self.voice, "control", &part.child);
+                self.control = part;
+                self.control_due = None;
+            }
+            Err(error) => {
+                self.say(&Said::gateway(Severity::Error, error.to_string()));
+                self.control_due = Some(Instant::now() + RESTART_PAUSE_MAX);
+            }
+        }
+    }
+
     async fn reject_ended(&mut self) -> Result<(), UpError> {
-        let Some((part, address)) = &mut self.reject else {
+        let Some((part, _)) = &mut self.reject else {
             return Ok(());
         };
-        let (status, pause, address) = (part.child.wait().await?, part.next_pause(), *address);
+        let status = part.child.wait().await?;
+        part.pause = part.next_pause();
+        self.reject_due = Some(Instant::now() + part.pause);
+        self.say_ended("reject engine", status);
+        Ok(())
+    }
+
+    fn restart_reject(&mut self) {
+        let (Some((part, address)), Some(program)) = (&mut self.reject, &self.place.reject_engine)
+        else {
+            return;
+        };
+        // The same address as before, which Envoy knows.
+        match spawn_reject(self.args, program, *address, part.pause) {
+            Ok(again) => {
+                tell_child(&self.voice, "reject-engine", &again.child);
+                *part = again;
+                self.reject_due = None;
+            }
+            Err(error) => {
+                self.voice
+                    .say(&Said::gateway(Severity::Error, error.to_string()));
+                self.reject_due = Some(Instant::now() + RESTART_PAUSE_MAX);
+            }
+        }
+    }
+
+    fn say_ended(&self, name: &str, status: ExitStatus) {
         self.say(&Said::gateway(
             Severity::Error,
-            format!("the reject engine ended ({status}); sessions and routing go on, it is started again"),
+            format!("the {name} ended ({status}); sessions and routing go on, it is started again"),
         ));
-        sleep(pause).await;
-        if let Some(program) = &self.place.reject_engine {
-            let (part, address) = start_reject(self.args, program, address, pause).await?;
-            tell_child(self.voice, "reject-engine", &part.child);
-            self.reject = Some((part, address));
-        }
-        Ok(())
     }
 
     async fn stop(mut self) {
@@ -371,17 +411,17 @@ impl<'a> Gateway<'a> {
             child::end(&mut part.child).await;
         }
         self.say(&Said::Stopped {});
+        self.voice.finish().await;
     }
 
     fn say(&self, said: &Said) {
-        // A closed standard output ends nothing: sessions are worth more than lines.
-        let _ = self.voice.say(said);
+        self.voice.say(said);
     }
 }
 
-fn tell_child(voice: Voice, name: &'static str, child: &Child) {
+fn tell_child(voice: &Speaker, name: &'static str, child: &Child) {
     if let Some(pid) = child.id() {
-        let _ = voice.say(&Said::Child { name, pid });
+        voice.say(&Said::Child { name, pid });
     }
 }
 
@@ -442,12 +482,12 @@ fn start_control(
     )
 }
 
-async fn start_reject(
+fn spawn_reject(
     args: &UpArgs,
     program: &Path,
     address: SocketAddr,
     pause: Duration,
-) -> Result<(Part, SocketAddr), UpError> {
+) -> Result<Part, UpError> {
     let name = "the reject engine";
     let refused = |source| UpError::Start { name, source };
     let mut command = child::command(program).map_err(refused)?;
@@ -457,16 +497,33 @@ async fn start_reject(
         .arg("--text")
         .arg(&args.reject_text);
     command.stdout(Stdio::piped());
-    let mut part = Part::new(command.spawn().map_err(refused)?, name, pause)?;
-    // Its first line ends with its address.
+    Part::new(command.spawn().map_err(refused)?, name, pause)
+}
+
+/// A reject engine on a free port, with its address: the last word of its first line.
+async fn start_reject(args: &UpArgs, program: &Path) -> Result<(Part, SocketAddr), UpError> {
+    let refused = |source| UpError::Start {
+        name: "the reject engine",
+        source,
+    };
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let mut part = spawn_reject(args, program, any, RESTART_PAUSE)?;
     let first = timeout(ADDRESS_TIMEOUT, part.lines.next_line())
         .await
         .map_err(|late| refused(late.into()))?;
     let address = first?
         .as_deref()
         .and_then(|line| line.rsplit(' ').next()?.parse().ok());
-    let address = address.ok_or_else(|| refused(io::Error::other("it did not say its address")))?;
-    Ok((part, address))
+    let silent = || refused(io::Error::other("it did not say its address"));
+    Ok((part, address.ok_or_else(silent)?))
+}
+
+/// At a time; never without one.
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
+    }
 }
 
 fn start_envoy(

@@ -3,7 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ pub enum PlaceError {
     Envoy(String),
     /// No filter.
     #[error(
-        "the filter was not found at `{0}`; run scripts/build-filter, or give its path with --filter"
+        "there is no WebAssembly module at `{0}`; run scripts/build-filter, or give its path with --filter"
     )]
     Filter(String),
     /// No reject engine.
@@ -96,8 +96,9 @@ impl Place {
             .filter
             .clone()
             .unwrap_or_else(|| beside("fixgw_filter.wasm"));
-        let filter =
-            existing(&filter).ok_or_else(|| PlaceError::Filter(filter.display().to_string()))?;
+        let filter = existing(&filter)
+            .filter(|path| is_module(path))
+            .ok_or_else(|| PlaceError::Filter(filter.display().to_string()))?;
         let reject_engine = if args.no_reject {
             None
         } else {
@@ -138,6 +139,7 @@ fn lock(state_dir: &Path) -> Result<File, PlaceError> {
 
 /// Envoy shares its ports among workers and would share them with a stranger, too: so they are tried here.
 fn ports(args: &UpArgs) -> Result<(), PlaceError> {
+    let mut tried = Vec::new();
     for (index, listener) in args.listeners.iter().enumerate() {
         if args
             .listeners
@@ -147,11 +149,14 @@ fn ports(args: &UpArgs) -> Result<(), PlaceError> {
         {
             return Err(PlaceError::SameName(listener.name.clone()));
         }
-        TcpListener::bind(listener.address).map_err(|source| PlaceError::Port {
-            name: listener.name.clone(),
-            address: listener.address,
-            source,
-        })?;
+        // Kept until all were tried, so that two listeners of one address are found, too.
+        tried.push(
+            TcpListener::bind(listener.address).map_err(|source| PlaceError::Port {
+                name: listener.name.clone(),
+                address: listener.address,
+                source,
+            })?,
+        );
     }
     Ok(())
 }
@@ -166,6 +171,14 @@ fn beside(name: &str) -> PathBuf {
 
 fn existing(path: &Path) -> Option<PathBuf> {
     path.is_file().then(|| path.canonicalize().ok()).flatten()
+}
+
+/// Whether a file begins as a WebAssembly module does (core specification, "Modules", magic).
+fn is_module(path: &Path) -> bool {
+    let mut magic = [0; 4];
+    File::open(path)
+        .and_then(|mut file| file.read_exact(&mut magic))
+        .is_ok_and(|()| magic == *b"\0asm")
 }
 
 /// A program by its path, or by its name on `PATH`.

@@ -500,7 +500,11 @@ impl Notes {
             Framing::Soh => {}
             Framing::DataBySoh => self.oddities.add(Oddities::DATA_FRAMING),
             Framing::Length => {
-                if memchr::memchr(SOH, value).is_some() {
+                // Some readers take the tag before for the length, which the specification does not always do.
+                let adjacent = length_field_of(field.tag).is_some_and(|length| {
+                    length.get() + 1 == field.tag.get() || field.tag.get() == 89
+                });
+                if !adjacent || memchr::memchr(SOH, value).is_some() {
                     self.oddities.add(Oddities::DATA_FRAMING);
                 }
             }
