@@ -112,9 +112,10 @@ fn one_failed_attempt_makes_up_for_three_rejections() {
     // The failed attempt took the engine's numbers 1 to 3: its Logon, its ResendRequest and its Logout.
     let complaint = scene.engine.wait_logout_text(&at_engine);
     assert_eq!(complaint, "MsgSeqNum too low, expecting 4 but received 1");
-    assert_eq!(scene.engine.logons(&at_engine), 2);
     assert_eq!(counterparty.send(&at_counterparty, 1), 1);
     scene.engine.wait_received(&at_engine, 1);
+    // After the message, for the engine's word on its Logon may come later than the counterparty's.
+    assert_eq!(scene.engine.logons(&at_engine), 2);
 }
 
 #[test]
