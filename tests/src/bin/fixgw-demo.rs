@@ -16,7 +16,7 @@ use std::time::Instant;
 use fixgw_e2e::fixture::Directory;
 use fixgw_e2e::gateway::{Gateway, Setup};
 use fixgw_e2e::peer::{Counterparty, Engine, Peer, Session};
-use fixgw_e2e::process::text;
+use fixgw_e2e::process::{text, wait_until};
 use fixgw_e2e::socket::established;
 use fixgw_e2e::tap::Tap;
 use fixgw_e2e::tool;
@@ -216,12 +216,15 @@ fn who(session: &Session) -> String {
 /// The engine whose own onLogon says that it answered.
 fn answering<'d>(desks: &'d [Desk; 2], session: &Session, counterparty: &Peer) -> &'d Desk {
     counterparty.wait_logon(&session.at_counterparty());
-    let mut answered = desks
-        .iter()
-        .filter(|desk| desk.engine.logons(&session.at_engine()) > 0);
-    let desk = answered.next().expect("one of the engines answered");
+    let answered = || {
+        desks
+            .iter()
+            .filter(|desk| desk.engine.logons(&session.at_engine()) > 0)
+    };
+    // Two programs told their ends of one Logon: the counterparty's word may arrive first.
+    let desk = wait_until("the engine's word that it answered", || answered().next());
     assert!(
-        answered.next().is_none(),
+        answered().count() == 1,
         "two engines answered {}",
         who(session)
     );
