@@ -62,6 +62,11 @@ impl Scene {
         }
     }
 
+    /// The session that is live while something changes, logged on at the first engine.
+    fn live<'a>(&'a self, counterparty: &'a Peer) -> LiveSession<'a> {
+        LiveSession::begin(&live_session(), counterparty, &self.first, &self.first_tap)
+    }
+
     fn counterparty(&self, session: Session) -> Peer {
         Peer::counterparty("counterparty", self.gateway.address(), &[session])
     }
@@ -71,12 +76,7 @@ impl Scene {
 fn an_edited_file_leads_the_next_logon_elsewhere_and_leaves_the_live_session_unbroken() {
     let scene = Scene::set();
     let counterparty = scene.counterparty(live_session());
-    let mut live = LiveSession::begin(
-        &live_session(),
-        &counterparty,
-        &scene.first,
-        &scene.first_tap,
-    );
+    let mut live = scene.live(&counterparty);
     live.exchange(5);
     scene
         .gateway
@@ -93,12 +93,7 @@ fn an_edited_file_leads_the_next_logon_elsewhere_and_leaves_the_live_session_unb
 fn an_added_file_gives_a_new_counterparty_its_engine_and_leaves_the_live_session_unbroken() {
     let scene = Scene::set();
     let counterparty = scene.counterparty(live_session());
-    let mut live = LiveSession::begin(
-        &live_session(),
-        &counterparty,
-        &scene.first,
-        &scene.first_tap,
-    );
+    let mut live = scene.live(&counterparty);
     let light = EchoEngine::start("light");
     scene.gateway.apply(|| {
         scene.directory.put_service("light", &[light.address()]);
@@ -117,12 +112,7 @@ fn an_added_file_gives_a_new_counterparty_its_engine_and_leaves_the_live_session
 fn a_deleted_file_refuses_the_next_logon_and_leaves_the_live_session_unbroken() {
     let scene = Scene::set();
     let counterparty = scene.counterparty(live_session());
-    let mut live = LiveSession::begin(
-        &live_session(),
-        &counterparty,
-        &scene.first,
-        &scene.first_tap,
-    );
+    let mut live = scene.live(&counterparty);
     live.exchange(5);
     scene.gateway.apply(|| scene.directory.remove("broker"));
     let mut refused = RawClient::connect(scene.gateway.address());
@@ -245,12 +235,7 @@ fn the_control_plane_is_killed_and_restarted_under_a_live_session() {
     });
     let fund = fix::logon("FIX.4.4", "FUND", "VENUE", &[]);
     let counterparty = scene.counterparty(live_session());
-    let mut live = LiveSession::begin(
-        &live_session(),
-        &counterparty,
-        &scene.first,
-        &scene.first_tap,
-    );
+    let mut live = scene.live(&counterparty);
     live.exchange(5);
     // Held: it neither serves nor restarts while the next Logon is decided.
     signal_pid(scene.gateway.child("control"), Signal::STOP);
@@ -284,12 +269,7 @@ const EDITS: usize = 20;
 fn the_control_plane_dies_while_the_directory_is_away_and_the_session_goes_on() {
     let scene = Scene::set();
     let counterparty = scene.counterparty(live_session());
-    let mut live = LiveSession::begin(
-        &live_session(),
-        &counterparty,
-        &scene.first,
-        &scene.first_tap,
-    );
+    let mut live = scene.live(&counterparty);
     let away = scene.directory.path().with_extension("away");
     std::fs::rename(scene.directory.path(), &away).unwrap();
     let mark = scene.gateway.mark();
@@ -375,12 +355,7 @@ fn twenty_edits_under_forty_talking_sessions_lose_no_byte() {
 fn a_control_plane_that_restarts_over_an_unchanged_directory_changes_nothing() {
     let scene = Scene::set();
     let counterparty = scene.counterparty(live_session());
-    let mut live = LiveSession::begin(
-        &live_session(),
-        &counterparty,
-        &scene.first,
-        &scene.first_tap,
-    );
+    let mut live = scene.live(&counterparty);
     for _ in 0..3 {
         let mark = scene.gateway.mark();
         scene.gateway.kill_child("control");
