@@ -11,7 +11,7 @@ use fixgw_core::decision::Severity;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use crate::receive::decision::ReceivedDecision;
+use crate::receive::decision::{ReceivedDecision, paint};
 
 /// How lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -211,18 +211,6 @@ fn named(object: Option<&str>, field: Option<&str>) -> String {
         (Some(object), Some(field)) => format!("{object}: {field}: "),
         (Some(name), None) | (None, Some(name)) => format!("{name}: "),
         (None, None) => String::new(),
-    }
-}
-
-/// The colour of a severity.
-#[must_use]
-pub fn paint(severity: &str) -> &'static str {
-    match severity {
-        "WARN" => "\x1b[33m",
-        "ERROR" => "\x1b[31m",
-        "CRITICAL" => "\x1b[1;31m",
-        "DEBUG" => "\x1b[2m",
-        _ => "\x1b[32m",
     }
 }
 

@@ -227,7 +227,8 @@ const fn severity(number: i32) -> Severity {
     }
 }
 
-fn paint(severity: &str) -> &'static str {
+/// The colour of a severity's label, on every line that people read.
+pub(crate) fn paint(severity: &str) -> &'static str {
     match severity {
         "INFO" => "\x1b[32m",
         "WARN" => "\x1b[33m",
