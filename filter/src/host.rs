@@ -173,13 +173,18 @@ pub(crate) fn node_id() -> String {
     text_property(&["xds", "node", "id"])
 }
 
+/// Address and port of the counterparty; behind the PROXY protocol, those that the header names.
+pub(crate) fn source_address() -> String {
+    text_property(&["source", "address"])
+}
+
 /// Where the current connection comes from.
 pub(crate) fn origin() -> Origin {
     let connection_id = property(&["connection", "id"])
         .and_then(|bytes| <[u8; 8]>::try_from(bytes).ok())
         .map_or(0, u64::from_le_bytes);
     Origin {
-        source: text_property(&["source", "address"]),
+        source: source_address(),
         // The filter chain has its listener's name.
         listener: text_property(&["xds", "filter_chain_name"]),
         connection_id,

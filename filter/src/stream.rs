@@ -3,9 +3,10 @@
 //! A connection is paused when it is accepted, so that `tcp_proxy` picks no cluster before the Logon is read. Once it is
 //! decided, its bytes pass without a look.
 
-use fixgw_core::connection::Step;
+use fixgw_core::connection::{Arrival, Step};
 use fixgw_core::decision::DecisionRecord;
 use fixgw_core::otlp;
+use fixgw_core::range::SourceAddress;
 use proxy_wasm::traits::{Context, StreamContext};
 use proxy_wasm::types::{Action, PeerType};
 
@@ -62,9 +63,12 @@ impl StreamContext for Stream {
     fn on_new_connection(&mut self) -> Action {
         let id = self.id;
         let accepted = contained("on_new_connection", || -> Result<(), HostError> {
-            let now_ms = host::monotonic_ms()?;
+            let arrival = Arrival {
+                now_ms: host::monotonic_ms()?,
+                source: SourceAddress::of_socket(&host::source_address()),
+            };
             crate::root::restore();
-            worker::with(|worker| worker.accept(id, now_ms));
+            worker::with(|worker| worker.accept(id, arrival));
             Ok(())
         });
         match accepted {

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use fixgw_core::config::Settings;
-use fixgw_core::connection::{Connection, Step, View};
+use fixgw_core::connection::{Arrival, Connection, Step, View};
 use fixgw_core::decision::DecisionRecord;
 use fixgw_core::outbox::{Outbox, Reporter};
 use fixgw_core::readiness::Readiness;
@@ -192,9 +192,9 @@ impl Worker {
     }
 
     /// A connection was accepted.
-    pub(crate) fn accept(&mut self, id: u32, now_ms: u64) {
+    pub(crate) fn accept(&mut self, id: u32, arrival: Arrival) {
         self.has_served = true;
-        let connection = Connection::accepted(now_ms, &self.settings);
+        let connection = Connection::accepted(arrival, &self.settings);
         self.waiting.insert(id, connection);
     }
 
@@ -241,7 +241,7 @@ impl Worker {
     /// A fault in the filter on one connection.
     pub(crate) fn failed(&mut self, id: u32) -> Step {
         // It may have been decided already when the fault struck.
-        self.accept(id, 0);
+        self.accept(id, Arrival::default());
         self.react(id, Connection::failed)
             .unwrap_or(Step::Close { record: None })
     }

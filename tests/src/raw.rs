@@ -1,8 +1,10 @@
 //! A client that sends exactly the bytes it is given, in exactly the writes it is given.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
 
 use crate::process::{EVENT_WAIT_MAX, journal};
 
@@ -18,6 +20,28 @@ impl RawClient {
     pub fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address)
             .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}\n{}", journal()));
+        Self::over(stream)
+    }
+
+    /// Connects from one of this machine's addresses: on Linux, any of 127.0.0.0/8 is.
+    #[must_use]
+    pub fn connect_from(source: IpAddr, address: SocketAddr) -> Self {
+        let connect = || -> std::io::Result<TcpStream> {
+            let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+            socket.bind(&SocketAddr::new(source, 0).into())?;
+            socket.connect(&address.into())?;
+            Ok(socket.into())
+        };
+        let stream = connect().unwrap_or_else(|error| {
+            panic!(
+                "cannot connect from {source} to {address}: {error}\n{}",
+                journal()
+            )
+        });
+        Self::over(stream)
+    }
+
+    fn over(stream: TcpStream) -> Self {
         stream
             .set_nodelay(true)
             .expect("a TCP socket has no delay if told so");

@@ -65,6 +65,9 @@ pub struct FIXSessionSpec {
     /// Conditions on the Logon's fields, by `PascalCase<TagNumber>`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub match_fields: BTreeMap<String, MatchField>,
+    /// Where a counterparty must come from: CIDR blocks, `10.0.0.0/8` or `2001:db8::/32`. Without it, from anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_ranges: Option<Vec<String>>,
     /// Takes what no other route takes.
     #[serde(default, skip_serializing_if = "is_false")]
     pub default: bool,
@@ -139,6 +142,7 @@ impl FIXSessionSpec {
                 .iter()
                 .map(|(key, field)| (key.clone(), field.rule()))
                 .collect(),
+            source_ranges: self.source_ranges.clone(),
             default: self.default,
             priority: self.priority,
             target,

@@ -164,15 +164,16 @@ fn served(out: &mut String, snapshot: &Snapshot) {
             Class::Wildcard => format!("wildcard, priority {}", rank.weight),
             Class::Default => format!("default, priority {}", rank.weight),
         };
-        let fields: Vec<&str> = table
+        let fields = table
             .conditions(route)
-            .map(|condition| condition.label)
-            .collect();
+            .map(|condition| condition.label.to_owned());
+        let ranges = table.ranges(route).map(|range| format!("from {range}"));
+        let conditions: Vec<String> = fields.chain(ranges).collect();
         let target = table.target(route).unwrap();
         writeln!(
             out,
             "{namespace}/{name} [{rank}] {} -> {target}",
-            fields.join(" ")
+            conditions.join(" ")
         )
         .unwrap();
     }

@@ -18,6 +18,7 @@ fn record() -> DecisionRecord {
         route: None,
         target: Some("fixgw-reject-engine".to_owned()),
         fields: vec![("SenderCompID49".to_owned(), "BROKER_A".to_owned())],
+        source_range: Some("192.0.2.0/24".to_owned()),
         revision: 7,
         detail: None,
         received: Some("8=FIX.4.4|554=[REDACTED]|".to_owned()),

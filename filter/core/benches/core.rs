@@ -68,7 +68,7 @@ fn reading() {
     ] {
         let ns = median_ns(20_000, |_| {
             if let Reading::Logon(logon) = wire::read(black_box(bytes), &ReadLimits::default()) {
-                black_box(agreement::evaluate(&table, &logon));
+                black_box(agreement::evaluate(&table, &logon, None));
             }
         });
         println!("  {name}: {ns:.0} ({:.1} x reading)", ns / read);
@@ -96,6 +96,7 @@ fn rule(index: usize, fields: &[(&str, &str)], priority: Option<i32>) -> Rule {
                 )
             })
             .collect(),
+        source_ranges: None,
         default: fields.is_empty(),
         priority,
         target: Target::service("bench", &format!("s{}", index % 500), 9876),
@@ -231,7 +232,7 @@ fn in_turn(
         .map(|table| {
             logons
                 .iter()
-                .map(|logon| agreement::strict_slots(table, logon))
+                .map(|logon| agreement::strict_slots(table, logon, None))
                 .collect()
         })
         .collect();

@@ -7,6 +7,7 @@
 
 use alloc::vec::Vec;
 
+use crate::range::SourceAddress;
 use crate::table::{Lookup, Slots, Table};
 use crate::wire::{self, BodyLength, Item, Logon, Oddities, SOH, Tag};
 
@@ -169,13 +170,17 @@ const REPEATED: &str = "a tag stands there more than once, with values that lead
 const PAST: &str = "BodyLength leads past the first CheckSum";
 const UNFINISHED: &str = "some readers would wait for bytes that have not been sent";
 
-/// Looks a Logon up, in every reading where readings could differ.
+/// Looks a Logon from an address up, in every reading where readings could differ.
 #[must_use]
-pub fn evaluate<'a>(table: &Table, logon: &Logon<'a>) -> Verdict<'a> {
-    let slots = strict_slots(table, logon);
+pub fn evaluate<'a>(
+    table: &Table,
+    logon: &Logon<'a>,
+    source: Option<SourceAddress>,
+) -> Verdict<'a> {
+    let slots = strict_slots(table, logon, source);
     let lookup = table.lookup(&slots);
     if !logon.oddities().is_empty()
-        && let Err(what) = agree(table, logon, lookup)
+        && let Err(what) = agree(table, logon, source, lookup)
     {
         return Verdict::AmbiguousField(what);
     }
@@ -188,8 +193,12 @@ pub fn evaluate<'a>(table: &Table, logon: &Logon<'a>) -> Verdict<'a> {
 
 /// First values of the table's tags, as the strict reading has them.
 #[must_use]
-pub fn strict_slots<'a>(table: &Table, logon: &Logon<'a>) -> Slots<'a> {
-    let mut slots = table.slots();
+pub fn strict_slots<'a>(
+    table: &Table,
+    logon: &Logon<'a>,
+    source: Option<SourceAddress>,
+) -> Slots<'a> {
+    let mut slots = table.slots(source);
     for item in logon.fields() {
         if let Item::Field(field) = item
             && let Some(slot) = table.slot_of(field.tag)
@@ -200,7 +209,12 @@ pub fn strict_slots<'a>(table: &Table, logon: &Logon<'a>) -> Slots<'a> {
     slots
 }
 
-fn agree(table: &Table, logon: &Logon<'_>, decided: Lookup) -> Result<(), &'static str> {
+fn agree(
+    table: &Table,
+    logon: &Logon<'_>,
+    source: Option<SourceAddress>,
+    decided: Lookup,
+) -> Result<(), &'static str> {
     let body_end = match logon.body_length() {
         // Such a reading depends on bytes that have not been sent.
         BodyLength::Past => return Err(PAST),
@@ -221,6 +235,7 @@ fn agree(table: &Table, logon: &Logon<'_>, decided: Lookup) -> Result<(), &'stat
             for (end, end_says) in ENDS {
                 let reader = Reader {
                     message: logon.message(),
+                    source,
                     data,
                     tags,
                     end,
@@ -287,6 +302,7 @@ enum Outcome<'a> {
 
 struct Reader<'a> {
     message: &'a [u8],
+    source: Option<SourceAddress>,
     data: DataAxis,
     tags: TagAxis,
     end: EndAxis,
@@ -327,11 +343,11 @@ impl<'a> Reader<'a> {
 
     fn walk(&self, table: &Table, stop: Option<usize>) -> Outcome<'a> {
         let mut first = Seen {
-            slots: table.slots(),
+            slots: table.slots(self.source),
             msg_type: None,
         };
         let mut last = Seen {
-            slots: table.slots(),
+            slots: table.slots(self.source),
             msg_type: None,
         };
         let mut at = 0;
@@ -627,7 +643,7 @@ mod tests {
         let Reading::Logon(logon) = wire::read(bytes, &ReadLimits::default()) else {
             return "no logon".to_string();
         };
-        match evaluate(&table, &logon) {
+        match evaluate(&table, &logon, None) {
             Verdict::NoMatch => "none".to_string(),
             Verdict::Route(route, _) => table.route_name(route).unwrap().1.to_string(),
             Verdict::AmbiguousRoute => "ambiguous route".to_string(),
@@ -783,6 +799,7 @@ mod tests {
                 let raw = Earlier { walk: Walk::Raw, which: Which::Last, pair: Pair::Specified, to_soh: false };
                 let reader = Reader {
                     message: &message,
+                    source: None,
                     data: DataAxis::Earlier(raw),
                     tags,
                     end: EndAxis::FirstCheckSum,

@@ -12,6 +12,7 @@ use crate::agreement::{self, Verdict};
 use crate::config::Settings;
 use crate::decision::{Decision, DecisionRecord, Reason};
 use crate::limits;
+use crate::range::SourceAddress;
 use crate::readiness::Readiness;
 use crate::redact::{self, Disclosure, DisclosurePolicy, FieldValue};
 use crate::rule::Class;
@@ -71,6 +72,15 @@ pub enum Step {
     },
 }
 
+/// What is known of a connection when it is accepted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Arrival {
+    /// When: milliseconds of a clock that never goes back.
+    pub now_ms: u64,
+    /// Where from, if that is an IP address.
+    pub source: Option<SourceAddress>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// Waits for a complete Logon; how many bytes have been seen.
@@ -84,15 +94,18 @@ enum State {
 pub struct Connection {
     state: State,
     deadline_ms: u64,
+    source: Option<SourceAddress>,
 }
 
 impl Connection {
-    /// A connection accepted at `now_ms` (monotonic). The Logon's deadline runs from here.
+    /// A connection that was accepted. The Logon's deadline runs from here.
     #[must_use]
-    pub fn accepted(now_ms: u64, settings: &Settings) -> Self {
+    pub fn accepted(arrival: Arrival, settings: &Settings) -> Self {
+        let timeout_ms = u64::from(settings.logon_timeout_ms);
         Self {
             state: State::Waiting(0),
-            deadline_ms: now_ms.saturating_add(u64::from(settings.logon_timeout_ms)),
+            deadline_ms: arrival.now_ms.saturating_add(timeout_ms),
+            source: arrival.source,
         }
     }
 
@@ -183,7 +196,7 @@ impl Connection {
         let Some(table) = view.table else {
             return self.close(undecided(view, Reason::NoTable, None, buffer));
         };
-        match agreement::evaluate(table, logon) {
+        match agreement::evaluate(table, logon, self.source) {
             Verdict::Route(route, slots) => self.connect(view, table, route, &slots, buffer.len()),
             Verdict::NoMatch => self.reject(view, Reason::NoMatch, None, buffer),
             Verdict::AmbiguousRoute => {
@@ -219,6 +232,9 @@ impl Connection {
             .map(|(namespace, name)| format!("{namespace}/{name}"));
         record.target = Some(cluster.clone());
         record.fields = deciding_fields(view, table, route, slots);
+        record.source_range = table
+            .matching_range(route, slots)
+            .map(|range| range.to_string());
         if view
             .readiness
             .is_some_and(|readiness| readiness.is_ready(&cluster))
@@ -296,6 +312,7 @@ fn record(
         route: None,
         target: None,
         fields: Vec::new(),
+        source_range: None,
         revision: view.revision(),
         detail,
         received: None,
@@ -421,7 +438,11 @@ mod tests {
         }
 
         fn receive(&self, bytes: &[u8]) -> Step {
-            Connection::accepted(0, &self.settings).received(self.view(), bytes, false)
+            Connection::accepted(Arrival::default(), &self.settings).received(
+                self.view(),
+                bytes,
+                false,
+            )
         }
     }
 
@@ -430,6 +451,13 @@ mod tests {
         format!("8=FIX.4.4|9={}|{body}10=000|", body.len())
             .replace('|', "\u{1}")
             .into_bytes()
+    }
+
+    fn at(now_ms: u64) -> Arrival {
+        Arrival {
+            now_ms,
+            ..Arrival::default()
+        }
     }
 
     fn closed(step: Step) -> (Reason, Box<DecisionRecord>) {
@@ -445,7 +473,7 @@ mod tests {
     fn connects_when_the_last_byte_arrives_and_not_before() {
         let gateway = Gateway::new();
         let bytes = logon("BROKER_A");
-        let mut connection = Connection::accepted(0, &gateway.settings);
+        let mut connection = Connection::accepted(Arrival::default(), &gateway.settings);
         for end in 1..bytes.len() {
             let step = connection.received(gateway.view(), bytes.get(..end).unwrap(), false);
             assert_eq!(step, Step::Wait, "after {end} bytes");
@@ -468,14 +496,48 @@ mod tests {
     }
 
     #[test]
+    fn who_comes_from_elsewhere_falls_through_to_the_next_route_and_the_record_names_the_range() {
+        let field = [("SenderCompID49", "BROKER_A")];
+        let rules = [
+            Rule::new(spec("anywhere", &field, None)).unwrap(),
+            Rule::new(spec("office", &field, None).from(&["10.0.0.0/8", "10.1.0.0/16"])).unwrap(),
+        ];
+        let gateway = Gateway {
+            table: Table::compile(&rules, 7).unwrap(),
+            ..Gateway::new()
+        };
+        for (source, target, range) in [
+            ("10.1.2.3:1", "t/office:9876", Some("10.1.0.0/16")),
+            ("[::ffff:10.2.2.3]:1", "t/office:9876", Some("10.0.0.0/8")),
+            ("[2001:db8::1]:1", "t/anywhere:9876", None),
+            ("/run/socket", "t/anywhere:9876", None),
+        ] {
+            let arrival = Arrival {
+                source: SourceAddress::of_socket(source),
+                ..Arrival::default()
+            };
+            let mut connection = Connection::accepted(arrival, &gateway.settings);
+            let step = connection.received(gateway.view(), &logon("BROKER_A"), false);
+            let Step::Connect { cluster, record } = step else {
+                panic!("not connected from {source}");
+            };
+            assert_eq!(cluster, target, "{source}");
+            assert_eq!(record.source_range.as_deref(), range, "{source}");
+        }
+    }
+
+    #[test]
     fn shows_no_value_while_it_cannot_know_what_the_routes_redact() {
         let gateway = Gateway::new();
         let view = View {
             table: None,
             ..gateway.view()
         };
-        let step =
-            Connection::accepted(0, &gateway.settings).received(view, &logon("BROKER_A"), false);
+        let step = Connection::accepted(Arrival::default(), &gateway.settings).received(
+            view,
+            &logon("BROKER_A"),
+            false,
+        );
         let (reason, record) = closed(step);
         assert_eq!(reason, Reason::NoTable);
         assert!(record.received.is_some());
@@ -485,9 +547,9 @@ mod tests {
     #[test]
     fn who_goes_away_silently_leaves_no_record() {
         let gateway = Gateway::new();
-        let mut silent = Connection::accepted(0, &gateway.settings);
+        let mut silent = Connection::accepted(Arrival::default(), &gateway.settings);
         assert_eq!(silent.gone(gateway.view()), None);
-        let mut half = Connection::accepted(0, &gateway.settings);
+        let mut half = Connection::accepted(Arrival::default(), &gateway.settings);
         half.received(gateway.view(), b"8=FIX", false);
         let record = half.gone(gateway.view()).unwrap();
         assert_eq!(record.reason, Reason::IncompleteLogon);
@@ -536,15 +598,21 @@ mod tests {
             readiness: None,
             ..gateway.view()
         };
-        let step =
-            Connection::accepted(0, &gateway.settings).received(early, &logon("BROKER_A"), false);
+        let step = Connection::accepted(Arrival::default(), &gateway.settings).received(
+            early,
+            &logon("BROKER_A"),
+            false,
+        );
         assert_eq!(closed(step).0, Reason::NoReadyEndpoint);
         let earlier = View {
             table: None,
             ..gateway.view()
         };
-        let step =
-            Connection::accepted(0, &gateway.settings).received(earlier, &logon("BROKER_A"), false);
+        let step = Connection::accepted(Arrival::default(), &gateway.settings).received(
+            earlier,
+            &logon("BROKER_A"),
+            false,
+        );
         assert_eq!(closed(step).0, Reason::NoTable);
     }
 
@@ -573,7 +641,7 @@ mod tests {
     #[test]
     fn a_connection_that_says_nothing_and_leaves_has_no_record() {
         let gateway = Gateway::new();
-        let mut connection = Connection::accepted(0, &gateway.settings);
+        let mut connection = Connection::accepted(Arrival::default(), &gateway.settings);
         assert_eq!(
             connection.received(gateway.view(), b"", true),
             Step::Close { record: None }
@@ -583,7 +651,7 @@ mod tests {
     #[test]
     fn a_logon_cut_short_by_the_counterparty_is_closed_with_that_reason() {
         let gateway = Gateway::new();
-        let mut connection = Connection::accepted(0, &gateway.settings);
+        let mut connection = Connection::accepted(Arrival::default(), &gateway.settings);
         let step = connection.received(gateway.view(), b"8=FIX.4.4\x0135=A\x01554=hunt", true);
         let (reason, record) = closed(step);
         assert_eq!(reason, Reason::IncompleteLogon);
@@ -593,7 +661,7 @@ mod tests {
     #[test]
     fn the_deadline_runs_from_accept() {
         let gateway = Gateway::new();
-        let mut connection = Connection::accepted(1_000, &gateway.settings);
+        let mut connection = Connection::accepted(at(1_000), &gateway.settings);
         assert_eq!(
             connection.received(gateway.view(), b"8=FIX", false),
             Step::Wait

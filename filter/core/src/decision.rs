@@ -180,6 +180,8 @@ pub mod attribute {
     pub const TARGET: &str = "fixgw.target";
     /// Address and port of the counterparty
     pub const SOURCE: &str = "fixgw.source";
+    /// The route's source range that holds that address
+    pub const SOURCE_RANGE: &str = "fixgw.source_range";
     /// Name of the listener
     pub const LISTENER: &str = "fixgw.listener";
     /// Envoy's number of the connection
@@ -229,6 +231,8 @@ pub struct DecisionRecord {
     pub target: Option<String>,
     /// Label and disclosed value of the fields that decided, or else of those that identify the counterparty.
     pub fields: Vec<(String, String)>,
+    /// The route's longest source range that holds the counterparty's address, where it has any.
+    pub source_range: Option<String>,
     /// Revision of the table; 0 when there was none.
     pub revision: u64,
     /// What a person should know beside the reason.
@@ -268,6 +272,7 @@ impl DecisionRecord {
         let optional = [
             (attribute::ROUTE, &self.route),
             (attribute::TARGET, &self.target),
+            (attribute::SOURCE_RANGE, &self.source_range),
             (attribute::DETAIL, &self.detail),
             (attribute::RECEIVED, &self.received),
         ];

@@ -16,6 +16,7 @@ pub mod limits;
 pub mod names;
 pub mod otlp;
 pub mod outbox;
+pub mod range;
 pub mod readiness;
 pub mod redact;
 pub mod report;

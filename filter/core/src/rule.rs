@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::limits;
+use crate::range::{RangeError, SourceRange};
 use crate::redact::{self, Disclosure};
 use crate::wire::{SOH, Tag};
 
@@ -100,13 +101,14 @@ pub struct FieldMatch {
 pub enum Class {
     /// `default: true`
     Default,
-    /// Any pattern.
+    /// Any pattern, or source ranges alone.
     Wildcard,
     /// Fields with values only, at least one.
     Exact,
 }
 
-/// Compared left to right; the best route is the largest.
+/// Compared left to right; the best route is the largest. What comes after it depends on the counterparty's address:
+/// [`crate::table::MatchRank`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rank {
     /// Exact over wildcard over default.
@@ -135,6 +137,8 @@ pub struct RuleSpec {
     pub name: RouteName,
     /// `matchFields`, in any order.
     pub match_fields: Vec<(String, FieldSpec)>,
+    /// `sourceRanges`, in any order; an empty list is not the same as none.
+    pub source_ranges: Option<Vec<String>>,
     /// `default`
     pub default: bool,
     /// `priority`
@@ -143,12 +147,13 @@ pub struct RuleSpec {
     pub target: Target,
 }
 
-/// A well-formed route. Its fields ascend by tag.
+/// A well-formed route. Its fields ascend by tag, its ranges by length.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     name: RouteName,
     rank: Rank,
     fields: Vec<FieldMatch>,
+    source_ranges: Vec<SourceRange>,
     target: Target,
 }
 
@@ -180,11 +185,13 @@ impl Rule {
                 });
             }
         }
+        let source_ranges = source_ranges(&spec, &mut errors);
         match rank(&spec, &fields) {
             Ok(rank) if errors.is_empty() => Ok(Self {
                 name: spec.name,
                 rank,
                 fields,
+                source_ranges,
                 target: spec.target,
             }),
             Ok(_) => Err(errors),
@@ -216,11 +223,40 @@ impl Rule {
         &self.fields
     }
 
+    /// Where a counterparty must come from, ascending by length; none: from anywhere.
+    #[must_use]
+    pub fn source_ranges(&self) -> &[SourceRange] {
+        &self.source_ranges
+    }
+
     /// Where it leads.
     #[must_use]
     pub const fn target(&self) -> &Target {
         &self.target
     }
+}
+
+fn source_ranges(spec: &RuleSpec, errors: &mut Vec<RuleError>) -> Vec<SourceRange> {
+    let Some(written) = &spec.source_ranges else {
+        return Vec::new();
+    };
+    if written.is_empty() {
+        errors.push(RuleError::EmptyRanges);
+    }
+    if written.len() > limits::ROUTE_RANGES_MAX {
+        errors.push(RuleError::TooManyRanges);
+        return Vec::new();
+    }
+    let mut ranges = Vec::with_capacity(written.len());
+    for (index, text) in written.iter().enumerate() {
+        match text.parse::<SourceRange>() {
+            Ok(range) if ranges.contains(&range) => errors.push(RuleError::SameRange(index, range)),
+            Ok(range) => ranges.push(range),
+            Err(error) => errors.push(RuleError::SourceRange(index, error)),
+        }
+    }
+    ranges.sort_unstable();
+    ranges
 }
 
 fn rank(spec: &RuleSpec, fields: &[FieldMatch]) -> Result<Rank, RuleError> {
@@ -235,7 +271,8 @@ fn rank(spec: &RuleSpec, fields: &[FieldMatch]) -> Result<Rank, RuleError> {
     match (spec.default, spec.match_fields.is_empty()) {
         (true, true) => weighted(Class::Default, RuleError::DefaultNeedsPriority),
         (true, false) => Err(RuleError::DefaultWithFields),
-        (false, true) => Err(RuleError::NoCondition),
+        (false, true) if spec.source_ranges.is_none() => Err(RuleError::NoCondition),
+        (false, true) => weighted(Class::Wildcard, RuleError::RangesNeedPriority),
         (false, false) if pattern => weighted(Class::Wildcard, RuleError::WildcardNeedsPriority),
         (false, false) if spec.priority.is_some() => Err(RuleError::PriorityOnExact),
         (false, false) => {
@@ -340,7 +377,15 @@ pub enum RuleError {
     ValueBytes(String),
     /// A `BeginString` that does not begin with `FIX`.
     BeginString(String),
-    /// Neither `matchFields` nor `default: true`.
+    /// An entry of `sourceRanges` that is none, and its place in the list.
+    SourceRange(usize, RangeError),
+    /// A range that stands in the list twice, and the place of the second.
+    SameRange(usize, SourceRange),
+    /// `sourceRanges` without an entry.
+    EmptyRanges,
+    /// More than [`limits::ROUTE_RANGES_MAX`] ranges.
+    TooManyRanges,
+    /// Neither `matchFields` nor `sourceRanges` nor `default: true`.
     NoCondition,
     /// `default: true` beside `matchFields`.
     DefaultWithFields,
@@ -348,6 +393,8 @@ pub enum RuleError {
     DefaultNeedsPriority,
     /// A pattern without `priority`.
     WildcardNeedsPriority,
+    /// Source ranges alone without `priority`.
+    RangesNeedPriority,
     /// `priority` on a route of values only.
     PriorityOnExact,
 }
@@ -366,10 +413,15 @@ impl RuleError {
             Self::PatternForm(_) => "pattern_form",
             Self::ValueBytes(_) => "value_bytes",
             Self::BeginString(_) => "begin_string",
+            Self::SourceRange(_, error) => error.label(),
+            Self::SameRange(..) => "same_range",
+            Self::EmptyRanges => "empty_ranges",
+            Self::TooManyRanges => "too_many_ranges",
             Self::NoCondition => "no_condition",
             Self::DefaultWithFields => "default_with_fields",
             Self::DefaultNeedsPriority => "default_needs_priority",
             Self::WildcardNeedsPriority => "wildcard_needs_priority",
+            Self::RangesNeedPriority => "ranges_need_priority",
             Self::PriorityOnExact => "priority_on_exact",
         }
     }
@@ -388,10 +440,15 @@ impl RuleError {
             Self::PatternForm(key) => format!("spec.matchFields.{key}.pattern"),
             Self::ValueBytes(key) | Self::BeginString(key) => format!("spec.matchFields.{key}"),
             Self::TooManyFields | Self::NoCondition => "spec.matchFields".to_string(),
-            Self::DefaultWithFields => "spec.default".to_string(),
-            Self::DefaultNeedsPriority | Self::WildcardNeedsPriority | Self::PriorityOnExact => {
-                "spec.priority".to_string()
+            Self::SourceRange(index, _) | Self::SameRange(index, _) => {
+                format!("spec.sourceRanges[{index}]")
             }
+            Self::EmptyRanges | Self::TooManyRanges => "spec.sourceRanges".to_string(),
+            Self::DefaultWithFields => "spec.default".to_string(),
+            Self::DefaultNeedsPriority
+            | Self::WildcardNeedsPriority
+            | Self::RangesNeedPriority
+            | Self::PriorityOnExact => "spec.priority".to_string(),
         }
     }
 }
@@ -418,10 +475,19 @@ impl fmt::Display for RuleError {
                 limits::RULE_VALUE_BYTES_MAX
             ),
             Self::BeginString(_) => f.write_str("tag 8 always begins with `FIX`, so what is matched must too"),
-            Self::NoCondition => f.write_str("give `matchFields`, or `default: true` for a default route"),
-            Self::DefaultWithFields => f.write_str("a default route matches everything; drop `default` or the fields"),
+            Self::SourceRange(_, error) => error.fmt(f),
+            Self::SameRange(_, range) => write!(f, "`{range}` stands in the list twice; keep one"),
+            Self::EmptyRanges => f.write_str(
+                "no range is listed, so nobody would match; leave `sourceRanges` out to match from anywhere",
+            ),
+            Self::TooManyRanges => write!(f, "more than {} ranges; split the route", limits::ROUTE_RANGES_MAX),
+            Self::NoCondition => f.write_str(
+                "give `matchFields`, `sourceRanges`, or `default: true` for a default route",
+            ),
+            Self::DefaultWithFields => f.write_str("a default route matches every Logon; drop `default` or the fields"),
             Self::DefaultNeedsPriority => f.write_str("a default route needs a `priority`"),
             Self::WildcardNeedsPriority => f.write_str("a route with a pattern needs a `priority`"),
+            Self::RangesNeedPriority => f.write_str("a route of source ranges alone needs a `priority`"),
             Self::PriorityOnExact => f.write_str(
                 "a route of values only is ranked by its number of fields; drop `priority`",
             ),
@@ -456,9 +522,19 @@ pub(crate) mod testing {
                     )
                 })
                 .collect(),
+            source_ranges: None,
             default: fields.is_empty(),
             priority,
             target: Target::service("t", name, 9876),
+        }
+    }
+
+    impl RuleSpec {
+        /// The same from these addresses only, and no default route.
+        pub(crate) fn from(mut self, ranges: &[&str]) -> Self {
+            self.source_ranges = Some(ranges.iter().map(ToString::to_string).collect());
+            self.default = false;
+            self
         }
     }
 }
@@ -527,6 +603,71 @@ mod tests {
             };
             assert_eq!(found, wanted, "{spec:?}");
         }
+    }
+
+    #[test]
+    fn source_ranges_alone_are_a_wildcard_and_beside_fields_or_default_change_no_class() {
+        let class = |spec| Rule::new(spec).unwrap().rank().class;
+        let field = [("SenderCompID49", "A")];
+        assert_eq!(
+            class(spec("a", &[], Some(1)).from(&["10.0.0.0/8"])),
+            Class::Wildcard
+        );
+        assert_eq!(
+            class(spec("a", &field, None).from(&["10.0.0.0/8"])),
+            Class::Exact
+        );
+        let default = RuleSpec {
+            default: true,
+            ..spec("a", &[], Some(1)).from(&["10.0.0.0/8"])
+        };
+        assert_eq!(class(default), Class::Default);
+        let rule = Rule::new(spec("a", &field, None).from(&["10.1.0.0/16", "::/0", "10.0.0.0/8"]));
+        let ranges: Vec<String> = rule
+            .unwrap()
+            .source_ranges()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(ranges, ["::/0", "10.0.0.0/8", "10.1.0.0/16"]);
+    }
+
+    #[test]
+    fn each_fault_of_a_source_range_is_told_with_its_place_in_the_list() {
+        let faults = |ranges: &[&str], priority| {
+            let errors = Rule::new(spec("a", &[], priority).from(ranges)).unwrap_err();
+            errors
+                .iter()
+                .map(|error| format!("{} {}", error.path(), error.label()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            faults(
+                &[
+                    "10.0.0.0/8",
+                    "10.0.0.1/8",
+                    "::ffff:10.0.0.0/104",
+                    "10.0.0.0/8",
+                    "all"
+                ],
+                Some(1)
+            ),
+            [
+                "spec.sourceRanges[1] range_host_bits",
+                "spec.sourceRanges[2] range_ipv4_as_ipv6",
+                "spec.sourceRanges[3] same_range",
+                "spec.sourceRanges[4] range_form",
+            ]
+        );
+        assert_eq!(faults(&[], Some(1)), ["spec.sourceRanges empty_ranges"]);
+        assert_eq!(
+            faults(&["10.0.0.0/8"; 65], Some(1)),
+            ["spec.sourceRanges too_many_ranges"]
+        );
+        assert_eq!(
+            faults(&["10.0.0.0/8"], None),
+            ["spec.priority ranges_need_priority"]
+        );
     }
 
     #[test]

@@ -3,10 +3,11 @@
 //! A [`Table`] is the compiled, conflict-free set of all routes, as one flat image: the control plane compiles it, the
 //! same bytes travel to every worker, and the lookup reads them in place.
 //!
-//! Routes are grouped by *shape*: class, set of tags, and for each tag whether it is a value, a prefix of n bytes, or
-//! only present. Within a shape the conditions are one key, so a lookup costs one hash probe per shape, best rank
-//! first, whatever the number of routes. INVARIANT: shapes descend by the best rank that a route of theirs has, so the
-//! walk ends as soon as no later shape can outrank or equal what was found.
+//! Routes are grouped by *shape*: class, set of tags, for each tag whether it is a value, a prefix of n bytes, or only
+//! present, and the form of a source range (family and length), if there is one. Within a shape the conditions are one
+//! key, so a lookup costs one hash probe per shape, best rank first, whatever the number of routes. A route with ranges
+//! of several forms stands in several shapes. INVARIANT: shapes descend by the best rank that a route of theirs has, so
+//! the walk ends as soon as no later shape can outrank or equal what was found.
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -17,6 +18,7 @@ use core::fmt;
 pub use crate::image::LoadError;
 use crate::image::{self, HEADER_BYTES};
 use crate::limits;
+use crate::range::{RangeForm, SourceAddress, SourceRange};
 use crate::redact::{Disclosure, DisclosurePolicy};
 use crate::rule::{Class, Condition, FieldMatch, Rank, RouteName, Rule};
 use crate::wire::Tag;
@@ -24,36 +26,39 @@ use crate::wire::Tag;
 /// First eight bytes of a table image.
 pub const MAGIC: [u8; 8] = *b"FIXGWTB1";
 /// Version of the layout. A filter refuses one that it does not know and keeps what it has.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// The parts of the body, in the order of its directory (offset and count, two words each).
 #[derive(Clone, Copy)]
 enum Part {
     /// tag, disclosure, label (offset, length)
     Tags,
-    /// class, weight, first term, terms, first bucket, log2 of buckets
+    /// class, weight, form of a range, first term, terms, first bucket, log2 of buckets
     Shapes,
     /// slot, kind
     Terms,
     /// 0, or a route's index + 1; the upper half of its key's hash, so that a miss need not look at conditions
     Buckets,
-    /// namespace (2), name (2), target, class, weight, first condition, conditions
+    /// namespace (2), name (2), target, class, weight, first condition, conditions, first range, ranges
     Routes,
     /// slot, kind, bytes (2), label (2), disclosure
     Conditions,
+    /// form, network (4, the low word first)
+    Ranges,
     /// name (2)
     Targets,
     /// bytes of all strings
     Text,
 }
 
-const PARTS: [(Part, usize); 8] = [
+const PARTS: [(Part, usize); 9] = [
     (Part::Tags, 4),
-    (Part::Shapes, 6),
+    (Part::Shapes, 7),
     (Part::Terms, 2),
     (Part::Buckets, 2),
-    (Part::Routes, 9),
+    (Part::Routes, 11),
     (Part::Conditions, 7),
+    (Part::Ranges, 5),
     (Part::Targets, 2),
     (Part::Text, 0),
 ];
@@ -63,6 +68,18 @@ const DIRECTORY_BYTES: usize = PARTS.len() * 8;
 const KIND_VALUE: u32 = 0;
 /// Kind of a term: present. Any other number is the length of a prefix.
 const KIND_PRESENT: u32 = u32::MAX;
+/// Form of a shape that asks for no source range. Any other number is [`RangeForm::word`].
+const ANYWHERE: u32 = u32::MAX;
+
+/// How a route ranks for a counterparty: after its own rank, the length of the longest of its source ranges that holds
+/// the counterparty's address. A route without ranges ranks below `/0`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MatchRank {
+    /// The route's own.
+    pub rank: Rank,
+    /// Bits of the range; `None`, without ranges, is the least.
+    pub range: Option<u8>,
+}
 
 /// A route of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,15 +107,19 @@ pub struct ConditionView<'t> {
     pub disclosure: Disclosure,
 }
 
-/// First (or last) values of the table's tags in one Logon. An empty value counts as absent.
+/// What a lookup looks at: first (or last) values of the table's tags in one Logon, and where that came from. An empty
+/// value counts as absent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Slots<'a>(Vec<Option<&'a [u8]>>);
+pub struct Slots<'a> {
+    values: Vec<Option<&'a [u8]>>,
+    source: Option<SourceAddress>,
+}
 
 impl<'a> Slots<'a> {
     /// What is in a slot.
     #[must_use]
     pub fn get(&self, slot: usize) -> Option<&'a [u8]> {
-        self.0
+        self.values
             .get(slot)
             .copied()
             .flatten()
@@ -107,14 +128,14 @@ impl<'a> Slots<'a> {
 
     /// Keeps the first value of a slot, an empty one included.
     pub(crate) fn keep_first(&mut self, slot: usize, value: &'a [u8]) {
-        if let Some(place @ None) = self.0.get_mut(slot) {
+        if let Some(place @ None) = self.values.get_mut(slot) {
             *place = Some(value);
         }
     }
 
     /// Keeps the last value of a slot.
     pub(crate) fn keep_last(&mut self, slot: usize, value: &'a [u8]) {
-        if let Some(place) = self.0.get_mut(slot) {
+        if let Some(place) = self.values.get_mut(slot) {
             *place = Some(value);
         }
     }
@@ -230,10 +251,14 @@ impl Table {
         self.count(Part::Shapes)
     }
 
-    /// Empty slots, one for each tag that any route matches.
+    /// Empty slots, one for each tag that any route matches, for a Logon from an address. From nowhere, no route with
+    /// source ranges matches.
     #[must_use]
-    pub fn slots<'a>(&self) -> Slots<'a> {
-        Slots(vec![None; self.count(Part::Tags)])
+    pub fn slots<'a>(&self, source: Option<SourceAddress>) -> Slots<'a> {
+        Slots {
+            values: vec![None; self.count(Part::Tags)],
+            source,
+        }
     }
 
     /// The slot of a tag; `None` when no route matches it.
@@ -262,18 +287,22 @@ impl Table {
     /// The best route for given values.
     #[must_use]
     pub fn lookup(&self, slots: &Slots<'_>) -> Lookup {
-        let mut best: Option<(Rank, RouteRef)> = None;
+        let mut best: Option<(MatchRank, RouteRef)> = None;
         let mut rival = None;
         for shape in 0..self.count(Part::Shapes) {
-            let Some(bound) = self.rank(Part::Shapes, shape, 0) else {
+            let Some(bound) = self.best_of_shape(shape) else {
                 break;
             };
             if best.is_some_and(|(rank, _)| rank > bound) {
                 break;
             }
-            let Some((rank, route)) = self.probe(shape, slots) else {
+            let Some(route) = self.probe(shape, slots) else {
                 continue;
             };
+            let Some(rank) = self.route_rank(route) else {
+                continue;
+            };
+            let rank = MatchRank { rank, ..bound };
             match &best {
                 Some((found, _)) if rank < *found => {}
                 Some((found, _)) if rank == *found => rival = Some(route),
@@ -327,6 +356,29 @@ impl Table {
         })
     }
 
+    /// The longest source range of a route that holds an address: what gave the route its place among others.
+    #[must_use]
+    pub fn matching_range(&self, route: RouteRef, slots: &Slots<'_>) -> Option<SourceRange> {
+        let source = slots.source?;
+        self.ranges(route).filter(|range| range.holds(source)).max()
+    }
+
+    /// A route's source ranges, ascending by length.
+    pub fn ranges(&self, route: RouteRef) -> impl Iterator<Item = SourceRange> {
+        let index = route.0 as usize;
+        let first = self.word(Part::Routes, index, 9).unwrap_or(0) as usize;
+        let count = self.word(Part::Routes, index, 10).unwrap_or(0) as usize;
+        let end = first.saturating_add(count).min(self.count(Part::Ranges));
+        (first..end).filter_map(|index| {
+            let form = RangeForm::of_word(self.word(Part::Ranges, index, 0)?)?;
+            let mut network = 0;
+            for word in (1..5).rev() {
+                network = network << 32 | u128::from(self.word(Part::Ranges, index, word)?);
+            }
+            Some(SourceRange::of_parts(form, network))
+        })
+    }
+
     /// Every target that a route of the table leads to.
     pub fn targets(&self) -> impl Iterator<Item = &str> {
         (0..self.count(Part::Targets)).filter_map(|index| self.text(Part::Targets, index, 0))
@@ -347,25 +399,45 @@ impl Table {
                 .min(self.count(Part::Conditions))
     }
 
+    /// The best rank that a route of a shape can have. All of them have it by ranges of one length.
+    fn best_of_shape(&self, shape: usize) -> Option<MatchRank> {
+        Some(MatchRank {
+            rank: self.rank(Part::Shapes, shape, 0)?,
+            range: match self.word(Part::Shapes, shape, 2)? {
+                ANYWHERE => None,
+                word => Some(RangeForm::of_word(word)?.length()),
+            },
+        })
+    }
+
     /// The route of one shape whose conditions hold. Routes with the same key stand in the order of their rank.
-    fn probe(&self, shape: usize, slots: &Slots<'_>) -> Option<(Rank, RouteRef)> {
-        let first_term = self.word(Part::Shapes, shape, 2)? as usize;
-        let terms = self.word(Part::Shapes, shape, 3)? as usize;
-        let mut hash = HASH_SEED;
+    fn probe(&self, shape: usize, slots: &Slots<'_>) -> Option<RouteRef> {
+        let range = match self.word(Part::Shapes, shape, 2)? {
+            ANYWHERE => None,
+            word => {
+                let form = RangeForm::of_word(word)?;
+                Some(SourceRange::of_parts(form, slots.source?.network(form)?))
+            }
+        };
+        let first_term = self.word(Part::Shapes, shape, 3)? as usize;
+        let terms = self.word(Part::Shapes, shape, 4)? as usize;
+        let mut hash = seed(range);
         for term in first_term..first_term.checked_add(terms)? {
             let value = slots.get(self.word(Part::Terms, term, 0)? as usize)?;
             hash = mix(hash, key_part(self.word(Part::Terms, term, 1)?, value)?);
         }
-        let first_bucket = self.word(Part::Shapes, shape, 4)? as usize;
-        let buckets = 1_usize.checked_shl(self.word(Part::Shapes, shape, 5)?)?;
+        let first_bucket = self.word(Part::Shapes, shape, 5)? as usize;
+        let buckets = 1_usize.checked_shl(self.word(Part::Shapes, shape, 6)?)?;
         let mut at = bucket(hash, buckets);
         // Bounded by the buckets of the shape; most of them are free, so it ends long before.
         for _ in 0..buckets {
             let place = first_bucket.checked_add(at)?;
             let route = RouteRef(self.word(Part::Buckets, place, 0)?.checked_sub(1)?);
-            if self.word(Part::Buckets, place, 1)? == fingerprint(hash) && self.holds(route, slots)
+            if self.word(Part::Buckets, place, 1)? == fingerprint(hash)
+                && self.holds(route, slots)
+                && range.is_none_or(|range| self.ranges(route).any(|own| own == range))
             {
-                return Some((self.route_rank(route)?, route));
+                return Some(route);
             }
             at = (at + 1) & (buckets - 1);
         }
@@ -445,6 +517,13 @@ impl DisclosurePolicy for Table {
 
 const HASH_SEED: u64 = 0x46_49_58;
 
+/// What a key begins with: the range, if the shape asks for one.
+fn seed(range: Option<SourceRange>) -> u64 {
+    range.map_or(HASH_SEED, |range| {
+        mix(HASH_SEED, &range.network().to_le_bytes())
+    })
+}
+
 fn mix(hash: u64, bytes: &[u8]) -> u64 {
     xxhash_rust::xxh3::xxh3_64_with_seed(bytes, hash)
 }
@@ -492,7 +571,7 @@ const fn disclosure_word(disclosure: Disclosure) -> u32 {
     }
 }
 
-/// Two routes of one rank with the same conditions: every Logon that one takes, the other takes too.
+/// Two routes of one rank with the same conditions: from some address, every Logon that one takes, the other takes too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conflict {
     /// The route whose name comes first.
@@ -501,6 +580,8 @@ pub struct Conflict {
     pub second: RouteName,
     /// Labels of the conditions that they share; none for default routes.
     pub fields: Vec<String>,
+    /// A source range that both have, and some address of which neither has in a longer one. `None`: neither has ranges.
+    pub range: Option<SourceRange>,
     /// The rank that they share.
     pub rank: Rank,
 }
@@ -514,43 +595,77 @@ pub enum CompileError {
     Bound(&'static str, usize),
 }
 
-/// What makes two routes duplicates: rank, and conditions ascending by tag.
-type DuplicateKey<'r> = (Rank, Vec<(Tag, &'r Condition)>);
+/// What makes two routes duplicates: rank, conditions ascending by tag, and a source range that both have, or none.
+type DuplicateKey<'r> = (Rank, Vec<(Tag, &'r Condition)>, Option<SourceRange>);
 
 /// The plain duplicates among rules, in the order of their names.
 #[must_use]
 pub fn conflicts(rules: &[Rule]) -> Vec<Conflict> {
     let mut sorted: Vec<&Rule> = rules.iter().collect();
     sorted.sort_by(|a, b| a.name().cmp(b.name()));
-    let mut seen: BTreeMap<DuplicateKey<'_>, &Rule> = BTreeMap::new();
-    let mut found = Vec::new();
+    let mut seen: BTreeMap<DuplicateKey<'_>, Vec<&Rule>> = BTreeMap::new();
+    let mut found: Vec<Conflict> = Vec::new();
     for rule in sorted {
-        let key: Vec<_> = rule
+        let conditions: Vec<_> = rule
             .fields()
             .iter()
             .map(|field| (field.tag, &field.condition))
             .collect();
-        match seen.entry((rule.rank(), key)) {
-            alloc::collections::btree_map::Entry::Vacant(place) => {
-                place.insert(rule);
+        for range in anywhere_or_ranges(rule) {
+            let others = seen
+                .entry((rule.rank(), conditions.clone(), range))
+                .or_default();
+            let tied = others
+                .iter()
+                .find(|other| range.is_none_or(|range| both_best_in(range, other, rule)));
+            // One range is enough to name two routes.
+            let named = |other: &&&Rule| {
+                found.last().is_some_and(|conflict| {
+                    conflict.first == *other.name() && conflict.second == *rule.name()
+                })
+            };
+            if let Some(other) = tied.filter(|other| !named(other)) {
+                found.push(Conflict {
+                    first: other.name().clone(),
+                    second: rule.name().clone(),
+                    fields: rule
+                        .fields()
+                        .iter()
+                        .map(|field| field.label.clone())
+                        .collect(),
+                    range,
+                    rank: rule.rank(),
+                });
             }
-            alloc::collections::btree_map::Entry::Occupied(first) => found.push(Conflict {
-                first: first.get().name().clone(),
-                second: rule.name().clone(),
-                fields: rule
-                    .fields()
-                    .iter()
-                    .map(|field| field.label.clone())
-                    .collect(),
-                rank: rule.rank(),
-            }),
+            // Who is tied with an earlier one is named beside that one, and whoever is tied with him is, too.
+            if tied.is_none() {
+                others.push(rule);
+            }
         }
     }
     found
 }
 
-/// A shape: class and, ascending by slot, what is asked of each tag.
-type ShapeKey = (Class, Vec<(u32, u32)>);
+fn anywhere_or_ranges(rule: &Rule) -> impl Iterator<Item = Option<SourceRange>> {
+    let anywhere = rule.source_ranges().is_empty().then_some(None);
+    anywhere
+        .into_iter()
+        .chain(rule.source_ranges().iter().copied().map(Some))
+}
+
+/// Whether some address of a range that two routes have is in no longer range of either.
+fn both_best_in(range: SourceRange, first: &Rule, second: &Rule) -> bool {
+    let longer = first
+        .source_ranges()
+        .iter()
+        .chain(second.source_ranges())
+        .copied()
+        .filter(|other| other.form().length() > range.form().length());
+    !range.is_covered_by(longer)
+}
+
+/// A shape: class, form of a source range and, ascending by slot, what is asked of each tag.
+type ShapeKey = (Class, Option<RangeForm>, Vec<(u32, u32)>);
 /// A route of a shape: rank, index, hash of its key.
 type ShapeRoute = (Rank, u32, u64);
 
@@ -562,6 +677,7 @@ struct Builder {
     buckets: Vec<u32>,
     routes: Vec<u32>,
     conditions: Vec<u32>,
+    ranges: Vec<u32>,
     targets: Vec<u32>,
     text: Vec<u8>,
     interned: BTreeMap<Vec<u8>, u32>,
@@ -576,12 +692,19 @@ impl Builder {
         let targets = builder.add_targets(&sorted);
         let mut shapes: BTreeMap<ShapeKey, Vec<ShapeRoute>> = BTreeMap::new();
         for (index, rule) in sorted.iter().enumerate() {
-            let (terms, hash) = builder.add_route(rule, &slots, &targets);
-            let index = u32::try_from(index).unwrap_or(u32::MAX);
-            shapes
-                .entry((rule.rank().class, terms))
-                .or_default()
-                .push((rule.rank(), index, hash));
+            let terms = builder.add_route(rule, &slots, &targets);
+            let index = word(index);
+            for range in anywhere_or_ranges(rule) {
+                let form = range.map(SourceRange::form);
+                let hash = rule
+                    .fields()
+                    .iter()
+                    .fold(seed(range), |hash, field| mix(hash, kind_of(field).1));
+                shapes
+                    .entry((rule.rank().class, form, terms.clone()))
+                    .or_default()
+                    .push((rule.rank(), index, hash));
+            }
         }
         if shapes.len() > limits::SHAPES_MAX {
             return Err(CompileError::Bound("shapes", limits::SHAPES_MAX));
@@ -637,21 +760,30 @@ impl Builder {
         rule: &Rule,
         slots: &BTreeMap<Tag, u32>,
         targets: &BTreeMap<&str, u32>,
-    ) -> (Vec<(u32, u32)>, u64) {
+    ) -> Vec<(u32, u32)> {
         let first = word(self.conditions.len() / 7);
+        let first_range = word(self.ranges.len() / 5);
         let mut terms = Vec::with_capacity(rule.fields().len());
-        let mut hash = HASH_SEED;
         for field in rule.fields() {
             let slot = slots.get(&field.tag).copied().unwrap_or(u32::MAX);
             let (kind, bytes) = kind_of(field);
             terms.push((slot, kind));
-            hash = mix(hash, bytes);
             let bytes = self.intern(bytes);
             let label = self.intern(field.label.as_bytes());
             self.conditions.extend([slot, kind]);
             self.conditions.extend(bytes);
             self.conditions.extend(label);
             self.conditions.push(disclosure_word(field.disclosure));
+        }
+        for range in rule.source_ranges() {
+            self.ranges.push(range.form().word());
+            let network = range.network().to_le_bytes();
+            let words = network.chunks_exact(4).map(|bytes| {
+                bytes
+                    .iter()
+                    .rfold(0, |word, &byte| word << 8 | u32::from(byte))
+            });
+            self.ranges.extend(words);
         }
         let namespace = self.intern(rule.name().namespace.as_bytes());
         let name = self.intern(rule.name().name.as_bytes());
@@ -666,8 +798,10 @@ impl Builder {
             rule.rank().weight.cast_unsigned(),
             first,
             word(terms.len()),
+            first_range,
+            word(rule.source_ranges().len()),
         ]);
-        (terms, hash)
+        terms
     }
 
     fn add_shapes(&mut self, shapes: BTreeMap<ShapeKey, Vec<ShapeRoute>>) {
@@ -676,15 +810,21 @@ impl Builder {
             // Best first, so that the first route found under a key is the best one under it.
             routes.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
         }
-        let best = |routes: &[ShapeRoute]| routes.first().map(|route| route.0);
-        shapes.sort_by(|a, b| best(&b.1).cmp(&best(&a.1)).then_with(|| a.0.cmp(&b.0)));
-        for ((class, terms), routes) in shapes {
-            let weight = best(&routes).map_or(0, |rank| rank.weight);
+        let best = |((_, form, _), routes): &(ShapeKey, Vec<ShapeRoute>)| {
+            routes.first().map(|route| MatchRank {
+                rank: route.0,
+                range: form.map(RangeForm::length),
+            })
+        };
+        shapes.sort_by(|a, b| best(b).cmp(&best(a)).then_with(|| a.0.cmp(&b.0)));
+        for ((class, form, terms), routes) in shapes {
+            let weight = routes.first().map_or(0, |route| route.0.weight);
             // At most a quarter full: most misses end at the first bucket.
             let buckets = (routes.len() * 4).next_power_of_two();
             self.shapes.extend([
                 class_word(class),
                 weight.cast_unsigned(),
+                form.map_or(ANYWHERE, RangeForm::word),
                 word(self.terms.len() / 2),
                 word(terms.len()),
                 word(self.buckets.len() / 2),
@@ -715,6 +855,7 @@ impl Builder {
             &self.buckets,
             &self.routes,
             &self.conditions,
+            &self.ranges,
             &self.targets,
         ];
         let bytes = words.iter().map(|part| part.len() * 4).sum::<usize>()

@@ -6,16 +6,42 @@
 )]
 
 use fixgw_core::agreement::{self, Verdict};
+use fixgw_core::range::SourceAddress;
 use fixgw_core::rule::{FieldSpec, RouteName, Rule, RuleSpec, Target};
 use fixgw_core::table::{self, CompileError, Lookup, Table};
 use fixgw_core::wire::{self, ReadLimits, Reading};
 use proptest::prelude::*;
+use std::net::IpAddr;
 
-/// A route as the naive evaluator knows it: `(tag, text)`, where text is a value, `*` or `PREFIX*`.
+fn address(text: &str) -> SourceAddress {
+    text.parse::<IpAddr>().unwrap().into()
+}
+
+/// A route as the naive evaluator knows it: `(tag, text)`, where text is a value, `*` or `PREFIX*`, and ranges.
 #[derive(Clone, Debug)]
 struct Naive {
     fields: Vec<(u32, String)>,
+    ranges: Vec<String>,
+    /// Without fields: by ranges alone, or by default.
+    default: bool,
     priority: i32,
+}
+
+/// An address as its family and its bits, one digit each.
+fn bits(address: &str) -> String {
+    match address.parse::<IpAddr>().unwrap() {
+        IpAddr::V4(address) => format!("4{:032b}", u32::from(address)),
+        IpAddr::V6(address) => format!("6{:0128b}", u128::from(address)),
+    }
+}
+
+/// Length of a range that holds an address.
+fn length_around(range: &str, address: &str) -> Option<i16> {
+    let (network, length) = range.split_once('/').unwrap();
+    let length: usize = length.parse().unwrap();
+    let network: String = bits(network).chars().take(1 + length).collect();
+    let inside = bits(address).starts_with(&network);
+    inside.then(|| i16::try_from(length).unwrap())
 }
 
 impl Naive {
@@ -23,15 +49,28 @@ impl Naive {
         self.fields.iter().any(|(_, text)| text.ends_with('*'))
     }
 
-    fn rank(&self) -> (u8, i32) {
+    fn is_default(&self) -> bool {
+        self.fields.is_empty() && (self.default || self.ranges.is_empty())
+    }
+
+    fn rank(&self, source: &str) -> (u8, i32, i16) {
+        let around = self
+            .ranges
+            .iter()
+            .filter_map(|range| length_around(range, source));
+        let longest = around.max().unwrap_or(-1);
         match (self.fields.is_empty(), self.is_pattern()) {
-            (true, _) => (0, self.priority),
-            (false, true) => (1, self.priority),
-            (false, false) => (2, i32::try_from(self.fields.len()).unwrap()),
+            (true, _) if self.is_default() => (0, self.priority, longest),
+            (true, _) | (false, true) => (1, self.priority, longest),
+            (false, false) => (2, i32::try_from(self.fields.len()).unwrap(), longest),
         }
     }
 
-    fn matches(&self, logon: &[(u32, String)]) -> bool {
+    fn matches(&self, logon: &[(u32, String)], source: &str) -> bool {
+        let from_there = |range: &String| length_around(range, source).is_some();
+        if !self.ranges.is_empty() && !self.ranges.iter().any(from_there) {
+            return false;
+        }
         self.fields.iter().all(|(tag, text)| {
             let Some((_, value)) = logon.iter().find(|(have, _)| have == tag) else {
                 return false;
@@ -66,7 +105,8 @@ impl Naive {
                     )
                 })
                 .collect(),
-            default: self.fields.is_empty(),
+            source_ranges: (!self.ranges.is_empty()).then(|| self.ranges.clone()),
+            default: self.is_default(),
             priority: (!exact).then_some(self.priority),
             target: Target::service("t", &format!("s{index}"), 1),
         })
@@ -74,14 +114,15 @@ impl Naive {
     }
 }
 
-fn naive(routes: &[Naive], logon: &[(u32, String)]) -> Vec<usize> {
+fn naive(routes: &[Naive], logon: &[(u32, String)], source: &str) -> Vec<usize> {
     let matching: Vec<usize> = (0..routes.len())
-        .filter(|&index| routes[index].matches(logon))
+        .filter(|&index| routes[index].matches(logon, source))
         .collect();
-    let best = matching.iter().map(|&index| routes[index].rank()).max();
+    let rank = |index: usize| routes[index].rank(source);
+    let best = matching.iter().map(|&index| rank(index)).max();
     matching
         .into_iter()
-        .filter(|&index| Some(routes[index].rank()) == best)
+        .filter(|&index| Some(rank(index)) == best)
         .collect()
 }
 
@@ -100,10 +141,42 @@ fn text() -> impl Strategy<Value = String> {
     prop_oneof!["[AB]{1,3}", "[AB]{1,2}\\*", Just("*".to_string())]
 }
 
+/// Nested, apart, of both families, and the halves of one.
+const RANGES: [&str; 9] = [
+    "0.0.0.0/0",
+    "10.0.0.0/8",
+    "10.0.0.0/9",
+    "10.128.0.0/9",
+    "10.1.0.0/16",
+    "10.1.2.3/32",
+    "::/0",
+    "2001:db8::/32",
+    "2001:db8::1/128",
+];
+
+/// In each of the ranges, and in as few others as can be.
+const SOURCES: [&str; 8] = [
+    "192.0.2.1",
+    "10.200.0.1",
+    "10.2.0.1",
+    "10.1.0.1",
+    "10.1.2.3",
+    "2001:db9::1",
+    "2001:db8::2",
+    "2001:db8::1",
+];
+
 fn route() -> impl Strategy<Value = Naive> {
     let fields = proptest::collection::btree_map(proptest::sample::select(&TAGS[..]), text(), 0..4);
-    (fields, -2..3_i32).prop_map(|(fields, priority)| Naive {
+    let ranges = prop_oneof![
+        Just(Vec::new()),
+        proptest::sample::subsequence(&RANGES[..], 1..4),
+    ];
+    let route = (fields, ranges, any::<bool>(), -2..3_i32);
+    route.prop_map(|(fields, ranges, default, priority)| Naive {
         fields: fields.into_iter().collect(),
+        ranges: ranges.into_iter().map(str::to_string).collect(),
+        default,
         priority,
     })
 }
@@ -119,7 +192,7 @@ proptest! {
     #[test]
     fn lookup_agrees_with_a_naive_evaluator(
         routes in proptest::collection::vec(route(), 0..12),
-        logons in proptest::collection::vec(logon(), 1..8),
+        logons in proptest::collection::vec((logon(), proptest::sample::select(&SOURCES[..])), 1..8),
     ) {
         let rules: Vec<Rule> = routes.iter().enumerate().map(|(i, r)| r.rule(i)).collect();
         let table = match Table::compile(&rules, 1) {
@@ -131,13 +204,13 @@ proptest! {
             Err(other) => return Err(TestCaseError::fail(format!("{other:?}"))),
         };
         let loaded = Table::load(table.image().to_vec()).unwrap();
-        for logon in logons {
+        for (logon, source) in logons {
             let bytes = message(&logon);
             let Reading::Logon(read) = wire::read(&bytes, &ReadLimits::default()) else {
                 return Err(TestCaseError::fail("not read"));
             };
-            let wanted = naive(&routes, &logon);
-            let found = agreement::evaluate(&loaded, &read);
+            let wanted = naive(&routes, &logon, source);
+            let found = agreement::evaluate(&loaded, &read, Some(address(source)));
             match (&wanted[..], found) {
                 ([], Verdict::NoMatch) | ([_, _, ..], Verdict::AmbiguousRoute) => {}
                 ([index], Verdict::Route(route, _)) => {
@@ -180,7 +253,16 @@ fn table_of(routes: &[Naive]) -> Table {
 fn fields(fields: &[(u32, &str)], priority: i32) -> Naive {
     Naive {
         fields: fields.iter().map(|(t, v)| (*t, (*v).to_string())).collect(),
+        ranges: Vec::new(),
+        default: fields.is_empty(),
         priority,
+    }
+}
+
+impl Naive {
+    fn from(mut self, ranges: &[&str]) -> Self {
+        self.ranges = ranges.iter().map(ToString::to_string).collect();
+        self
     }
 }
 
@@ -188,7 +270,7 @@ fn fields(fields: &[(u32, &str)], priority: i32) -> Naive {
 fn any_changed_byte_of_an_image_is_refused() {
     let table = table_of(&[
         fields(&[(49, "A")], 0),
-        fields(&[(49, "B*")], 1),
+        fields(&[(49, "B*")], 1).from(&["10.0.0.0/8", "::/0"]),
         fields(&[], 1),
     ]);
     for at in (0..table.image().len()).filter(|at| !(12..16).contains(at)) {
@@ -207,8 +289,11 @@ fn any_changed_byte_of_an_image_is_refused() {
 #[test]
 fn a_table_whose_parts_point_anywhere_answers_without_panicking() {
     // The checksum guards against accidents; a table made with a right one must still do no harm.
-    let table = table_of(&[fields(&[(49, "A")], 0), fields(&[(49, "B*")], 1)]);
-    let mut slots = table.slots();
+    let table = table_of(&[
+        fields(&[(49, "A")], 0).from(&["10.1.0.0/16", "10.0.0.0/8"]),
+        fields(&[(49, "B*")], 1),
+    ]);
+    let mut slots = table.slots(None);
     let bytes = message(&[(49, "A".into())]);
     let Reading::Logon(logon) = wire::read(&bytes, &ReadLimits::default()) else {
         unreachable!("a Logon")
@@ -218,13 +303,15 @@ fn a_table_whose_parts_point_anywhere_answers_without_panicking() {
             let mut image = table.image().to_vec();
             image[at] = with;
             if let Ok(bent) = Table::load(reseal(image)) {
-                slots = agreement::strict_slots(&bent, &logon);
+                slots = agreement::strict_slots(&bent, &logon, Some(address("10.1.2.3")));
                 let _ = bent.lookup(&slots);
                 for route in bent.routes().take(1_000) {
                     let _ = (
                         bent.route_name(route),
                         bent.target(route),
                         bent.conditions(route).count(),
+                        bent.ranges(route).count(),
+                        bent.matching_range(route, &slots),
                     );
                 }
             }
@@ -279,12 +366,54 @@ fn a_plain_duplicate_is_refused_and_names_both_routes() {
 }
 
 #[test]
+fn routes_alike_but_for_their_ranges_conflict_where_one_address_is_left_to_both() {
+    for (first, second, wanted) in [
+        (&["10.0.0.0/8"][..], &["10.0.0.0/8"][..], Some("10.0.0.0/8")),
+        (&["10.0.0.0/8"], &["10.0.0.0/9"], None),
+        (&["10.0.0.0/8"], &["192.0.2.0/24"], None),
+        (&["0.0.0.0/0"], &["::/0"], None),
+        (&["10.0.0.0/8"], &[], None),
+        // 10.200.0.0 is in the shared range and in no longer one.
+        (
+            &["10.0.0.0/8", "10.0.0.0/9"],
+            &["10.0.0.0/8", "10.1.0.0/16"],
+            Some("10.0.0.0/8"),
+        ),
+        // Both halves are decided by a longer range, of one or the other.
+        (
+            &["10.0.0.0/8", "10.0.0.0/9"],
+            &["10.0.0.0/8", "10.128.0.0/9"],
+            None,
+        ),
+        (
+            &["10.0.0.0/8", "::/0"],
+            &["::/0", "10.0.0.0/8"],
+            Some("::/0"),
+        ),
+    ] {
+        let rules = [
+            fields(&[(49, "A")], 0).from(first).rule(0),
+            fields(&[(49, "A")], 0).from(second).rule(1),
+        ];
+        let found: Vec<String> = table::conflicts(&rules)
+            .into_iter()
+            .map(|conflict| conflict.range.unwrap().to_string())
+            .collect();
+        assert_eq!(
+            found,
+            Vec::from_iter(wanted.map(str::to_string)),
+            "{first:?} {second:?}"
+        );
+    }
+}
+
+#[test]
 fn of_two_wildcards_with_the_same_fields_the_higher_priority_wins() {
     let table = table_of(&[fields(&[(49, "A*")], 5), fields(&[(49, "A*")], 6)]);
-    let mut slots = table.slots();
+    let mut slots = table.slots(None);
     let bytes = message(&[(49, "ABC".into())]);
     if let Reading::Logon(logon) = wire::read(&bytes, &ReadLimits::default()) {
-        slots = agreement::strict_slots(&table, &logon);
+        slots = agreement::strict_slots(&table, &logon, None);
     }
     let Lookup::Route(route) = table.lookup(&slots) else {
         unreachable!("one best route")
@@ -295,6 +424,6 @@ fn of_two_wildcards_with_the_same_fields_the_higher_priority_wins() {
 #[test]
 fn an_empty_table_matches_nothing() {
     let table = table_of(&[]);
-    assert_eq!(table.lookup(&table.slots()), Lookup::None);
+    assert_eq!(table.lookup(&table.slots(None)), Lookup::None);
     assert_eq!(table.targets().count(), 0);
 }

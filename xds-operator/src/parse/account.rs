@@ -317,7 +317,7 @@ fn over_a_bound(bytes: &[u8]) -> Option<Refusal> {
 /// Where readers disagree even about what kind of message it is, or would wait for more, no rule is needed to refuse it.
 fn refused_whatever_the_rules(logon: &wire::Logon<'_>) -> Option<Refusal> {
     let no_rules = Table::compile(&[], 1).ok()?;
-    match agreement::evaluate(&no_rules, logon) {
+    match agreement::evaluate(&no_rules, logon, None) {
         Agreement::AmbiguousField(what) => Some(Refusal {
             reason: Reason::AmbiguousField,
             detail: what.to_owned(),

@@ -150,29 +150,29 @@ fn conflict_message(
     } else {
         (second, first)
     };
+    let from = conflict
+        .range
+        .map_or_else(String::new, |range| format!(", from addresses in {range}"));
     let fields = joined(&conflict.fields);
-    let (what, mend) = match conflict.rank.class {
-        Class::Exact => (
-            format!(
-                "takes the same Logons as {}, by the same values of {fields}",
-                said(&other)
-            ),
+    let weight = conflict.rank.weight;
+    let other_said = said(&other);
+    let (what, mend) = match (conflict.rank.class, conflict.fields.is_empty()) {
+        (Class::Exact, _) => (
+            format!("takes the same Logons as {other_said}, by the same values of {fields}{from}"),
             "give one of them another value or one more field, or delete one",
         ),
-        Class::Wildcard => (
+        (Class::Wildcard, false) => (
             format!(
-                "takes the same Logons as {}, by the same conditions on {fields} and `priority` {}",
-                said(&other),
-                conflict.rank.weight
+                "takes the same Logons as {other_said}, by the same conditions on {fields} and `priority` {weight}{from}"
             ),
             "give one of them another `priority` or another condition, or delete one",
         ),
-        Class::Default => (
-            format!(
-                "is a default route of the same `priority` {} as {}",
-                conflict.rank.weight,
-                said(&other)
-            ),
+        (Class::Wildcard, true) => (
+            format!("takes the same Logons as {other_said}, by the same `priority` {weight}{from}"),
+            "give one of them another `priority` or another range, or delete one",
+        ),
+        (Class::Default, _) => (
+            format!("is a default route of the same `priority` {weight} as {other_said}{from}"),
             "give one of them another `priority`, or delete one",
         ),
     };
@@ -188,26 +188,28 @@ fn conflict_message(
         severity: Severity::Critical,
         origin: origin_of(&name),
         object: Some(said(&name)),
-        field: Some(
-            if conflict.rank.class == Class::Default {
-                "spec.priority"
-            } else {
-                "spec.matchFields"
-            }
-            .to_owned(),
-        ),
+        field: candidate
+            .get(&name)
+            .map(|valid| where_alike(&valid.session.object).to_owned()),
         what,
         advice: format!("{there}{kept}: {mend}"),
     }
 }
 
 fn origin_in(valid: &Valid) -> Option<Origin> {
-    let field = if valid.session.object.default {
+    let session = &valid.session;
+    session.origin_of(where_alike(&session.object))
+}
+
+/// The field that makes a route like another one.
+fn where_alike(spec: &FIXSessionSpec) -> &'static str {
+    if spec.default {
         "spec.priority"
+    } else if spec.match_fields.is_empty() {
+        "spec.sourceRanges"
     } else {
         "spec.matchFields"
-    };
-    valid.session.origin_of(field)
+    }
 }
 
 fn said(name: &ObjectName) -> String {

@@ -33,6 +33,7 @@ mod tests {
                 name: "a".to_owned(),
             },
             match_fields: Vec::new(),
+            source_ranges: None,
             default: true,
             priority: Some(1),
             target: Target::service("t", "a", port),

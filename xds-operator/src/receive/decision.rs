@@ -37,6 +37,9 @@ pub struct ReceivedDecision {
     /// Address and port of the counterparty.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub source: String,
+    /// The route's source range that holds that address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_range: Option<String>,
     /// Name of the listener.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub listener: String,
@@ -94,6 +97,7 @@ impl ReceivedDecision {
             attribute::ROUTE => self.route = Some(text(value)),
             attribute::TARGET => self.target = Some(text(value)),
             attribute::SOURCE => self.source = text(value),
+            attribute::SOURCE_RANGE => self.source_range = Some(text(value)),
             attribute::LISTENER => self.listener = text(value),
             attribute::CONNECTION_ID => self.connection_id = number(value),
             attribute::REVISION => self.revision = number(value),
@@ -133,6 +137,9 @@ impl ReceivedDecision {
         }
         if !self.source.is_empty() {
             let _ = write!(line, "  from {}", Shown(&self.source));
+            if let Some(range) = &self.source_range {
+                let _ = write!(line, " in {}", Shown(range));
+            }
         }
         if !self.listener.is_empty() {
             let _ = write!(line, " on {}", Shown(&self.listener));
