@@ -3,7 +3,7 @@
 use fixgw_e2e::echo::EchoEngine;
 use fixgw_e2e::fix;
 use fixgw_e2e::fixture::Directory;
-use fixgw_e2e::gateway::Setup;
+use fixgw_e2e::gateway::{Gateway, Setup};
 use fixgw_e2e::process::text;
 use fixgw_e2e::raw::RawClient;
 use fixgw_e2e::tool;
@@ -68,6 +68,56 @@ fn the_quickstart_leads_each_logon_where_its_readme_says() {
             route
         );
     }
+    assert_without_fault(&gateway);
+}
+
+#[test]
+fn by_address_leads_each_network_where_its_readme_says() {
+    let (equities, fx) = (EchoEngine::start("equities"), EchoEngine::start("fx"));
+    let ports = [
+        (9911, equities.address().port()),
+        (9912, fx.address().port()),
+    ];
+    let directory = copy_of("by-address", &ports);
+    let gateway = Setup::over(&directory).start();
+    for (source, engine, route, range) in [
+        ("127.0.1.1", "equities", "trading/london", "127.0.1.0/24"),
+        (
+            "127.0.1.7",
+            "fx",
+            "trading/london-algo-host",
+            "127.0.1.7/32",
+        ),
+        ("127.0.2.200", "fx", "trading/tokyo", "127.0.2.0/24"),
+        ("127.0.3.1", "fx", "trading/tokyo", "127.0.3.0/24"),
+        (
+            "127.0.0.1",
+            "equities",
+            "trading/everyone-here",
+            "127.0.0.0/16",
+        ),
+    ] {
+        let mut client = RawClient::connect_from(source.parse().unwrap(), gateway.address());
+        client.send(&fix::logon("FIX.4.4", "WHOEVER", "VENUE", &[]));
+        assert_eq!(client.take_greeting(), engine, "{source}");
+        let record = gateway.decision_about(client.address());
+        assert_eq!(text(&record, "route"), route, "{record}");
+        assert_eq!(text(&record, "sourceRange"), range, "{record}");
+    }
+    assert_without_fault(&gateway);
+    let mut stranger = RawClient::connect_from("127.9.9.9".parse().unwrap(), gateway.address());
+    stranger.send(&fix::logon("FIX.4.4", "WHOEVER", "VENUE", &[]));
+    let logout = stranger.take_to_end();
+    let said = fix::read(&logout);
+    assert_eq!(
+        fix::value(&said, 58),
+        Some("No matching session configuration")
+    );
+    let record = gateway.decision_about(stranger.address());
+    assert_eq!(text(&record, "reason"), "no_match", "{record}");
+}
+
+fn assert_without_fault(gateway: &Gateway) {
     let events = gateway.process().events();
     let faults = events
         .iter()

@@ -18,4 +18,5 @@ mod reload;
 mod routing;
 mod secrecy;
 mod sequence;
+mod sources;
 mod start;

@@ -110,6 +110,7 @@ pub fn slices_yaml(service: &str, endpoints: &[SocketAddr]) -> String {
 pub struct Route {
     name: String,
     conditions: Vec<String>,
+    ranges: Vec<String>,
     default: bool,
     priority: Option<u32>,
     service: String,
@@ -122,6 +123,7 @@ impl Route {
         Self {
             name: name.to_owned(),
             conditions: Vec::new(),
+            ranges: Vec::new(),
             default: false,
             priority: None,
             service: service.to_owned(),
@@ -170,6 +172,13 @@ impl Route {
         self
     }
 
+    /// A range that the counterparty's address may be in.
+    #[must_use]
+    pub fn from(mut self, range: &str) -> Self {
+        self.ranges.push(range.to_owned());
+        self
+    }
+
     /// The priority of a wildcard route.
     #[must_use]
     pub fn priority(mut self, priority: u32) -> Self {
@@ -201,6 +210,9 @@ impl Route {
         if !self.conditions.is_empty() {
             yaml.push_str("  matchFields:\n");
             yaml.extend(self.conditions.iter().map(String::as_str));
+        }
+        if !self.ranges.is_empty() {
+            let _ = writeln!(yaml, "  sourceRanges: {:?}", self.ranges);
         }
         let _ = writeln!(
             yaml,
