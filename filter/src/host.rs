@@ -8,7 +8,7 @@
 use std::panic::{self, AssertUnwindSafe};
 use std::time::{Duration, UNIX_EPOCH};
 
-use fixgw_core::decision::{Origin, Reason};
+use fixgw_core::decision::{Origin, Reason, Severity};
 use fixgw_core::names;
 use prost::Message;
 use proxy_wasm::hostcalls;
@@ -84,9 +84,21 @@ pub(crate) fn random() -> u64 {
     }
 }
 
-/// Says something in Envoy's log. INVARIANT: `message` holds no field's value.
+/// Says something in Envoy's log. INVARIANT: `message` holds no field's value that has not passed redaction.
 pub(crate) fn log_error(message: &str) {
-    let _ = call(|| hostcalls::log(LogLevel::Error, message));
+    log(Severity::Error, message);
+}
+
+/// The same, as grave as `severity` says.
+pub(crate) fn log(severity: Severity, message: &str) {
+    let level = match severity {
+        Severity::Debug => LogLevel::Debug,
+        Severity::Info => LogLevel::Info,
+        Severity::Warn => LogLevel::Warn,
+        Severity::Error => LogLevel::Error,
+        Severity::Critical => LogLevel::Critical,
+    };
+    let _ = call(|| hostcalls::log(level, message));
 }
 
 /// What Envoy configured this plugin with.

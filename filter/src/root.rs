@@ -8,9 +8,9 @@
 //! INVARIANT: `on_configure` refuses only what follows from the bytes alone. Then the canary has refused it before any
 //! worker sees it; a worker that refused by itself would spoil its VM for every later table.
 
+use std::rc::Rc;
 use std::time::Duration;
 
-use fixgw_core::config::Settings;
 use fixgw_core::readiness::{self, Readiness};
 use fixgw_core::table::{self, Table};
 use fixgw_core::{otlp, outbox, report};
@@ -21,7 +21,7 @@ use proxy_wasm::types::ContextType;
 use crate::contain::contained;
 use crate::host;
 use crate::stream::{self, Stream};
-use crate::worker::{self, Part};
+use crate::worker::{self, Part, Plugin};
 
 /// Deadlines, records and reports are served this often. It costs a worker less than a thousandth of a core.
 const TICK: Duration = Duration::from_millis(100);
@@ -45,6 +45,8 @@ enum Role {
 struct Root {
     id: u32,
     role: Role,
+    /// What its connections go by.
+    plugin: Rc<Plugin>,
     sharing: [Sharing; 2],
 }
 
@@ -64,6 +66,7 @@ pub(crate) fn new_root(id: u32) -> Box<dyn RootContext> {
     Box::new(Root {
         id,
         role: Role::Unknown,
+        plugin: Rc::default(),
         sharing: [Sharing::default(); 2],
     })
 }
@@ -74,10 +77,7 @@ impl Context for Root {
             let Ok(now_ms) = host::monotonic_ms() else {
                 return;
             };
-            worker::with(|worker| {
-                let _ = worker.outbox.answered(token, status, now_ms)
-                    || worker.reporter.answered(token, status, now_ms);
-            });
+            worker::with(|worker| worker.answered(token, status, now_ms));
         });
     }
 }
@@ -103,7 +103,7 @@ impl RootContext for Root {
     }
 
     fn create_stream_context(&self, id: u32) -> Option<Box<dyn StreamContext>> {
-        Some(Box::new(Stream::new(id)))
+        Some(Box::new(Stream::new(id, self.plugin.clone())))
     }
 
     fn get_type(&self) -> Option<ContextType> {
@@ -124,7 +124,7 @@ impl Root {
             take_readiness(bytes)
         } else {
             self.role = Role::Data;
-            configure_data(&bytes)
+            configure_data(&bytes).map(|plugin| self.plugin = plugin)
         };
         match taken {
             Ok(()) => true,
@@ -143,10 +143,10 @@ impl Root {
         if due.is_empty() {
             return;
         }
-        for (id, step) in due {
+        for (id, plugin, step) in due {
             // A context that Envoy does not know any more needs nothing.
             if host::set_effective_context(id).is_ok() {
-                stream::perform_from_outside(id, step);
+                stream::perform_from_outside(id, plugin, step);
             }
         }
         // INVARIANT: whatever is called later in this tick is this root's.
@@ -166,12 +166,12 @@ fn take_readiness(image: Vec<u8>) -> Result<(), String> {
     Ok(())
 }
 
-fn configure_data(json: &[u8]) -> Result<(), String> {
-    let settings = Settings::parse(json)?;
-    worker::with(|worker| worker.configure(settings));
+fn configure_data(json: &[u8]) -> Result<Rc<Plugin>, String> {
+    let plugin = Plugin::parse(json)?;
+    worker::with(|worker| worker.configure(&plugin));
     let _ = host::set_tick_period(TICK);
     restore();
-    Ok(())
+    Ok(Rc::new(plugin))
 }
 
 /// A VM that came back has no table: it takes what the others left for it, before its first connection is read.
@@ -259,7 +259,7 @@ fn send_report() {
         worker::with(|worker| worker.name(vm_id, node_id));
     }
     let Some((cluster, report)) = worker::with(|worker| {
-        let cluster = worker.settings().control_cluster.clone()?;
+        let cluster = worker.control_cluster()?.clone();
         let report = worker.report();
         worker
             .reporter
@@ -286,10 +286,7 @@ fn send_records() {
     let Ok(now_ms) = host::monotonic_ms() else {
         return;
     };
-    let Some(cluster) = worker::with(|worker| worker.settings().decision_cluster.clone()) else {
-        return;
-    };
-    while let Some(batch) = worker::with(|worker| worker.outbox.next_batch(now_ms)) {
+    while let Some((cluster, batch)) = worker::with(|worker| worker.next_batch(now_ms)) {
         let message = worker::with(|worker| otlp::export_request(worker.node_id(), &batch));
         let called = host::grpc_call(
             &cluster,
@@ -299,8 +296,8 @@ fn send_records() {
             RECORDS_TIMEOUT,
         );
         worker::with(|worker| match called {
-            Ok(token) => worker.outbox.called(token, batch, now_ms),
-            Err(host::HostError) => worker.outbox.refused(batch, now_ms),
+            Ok(token) => worker.outbox(&cluster).called(token, batch, now_ms),
+            Err(host::HostError) => worker.outbox(&cluster).refused(batch, now_ms),
         });
     }
 }

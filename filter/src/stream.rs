@@ -3,8 +3,10 @@
 //! A connection is paused when it is accepted, so that `tcp_proxy` picks no cluster before the Logon is read. Once it is
 //! decided, its bytes pass without a look.
 
+use std::rc::Rc;
+
 use fixgw_core::connection::{Arrival, Step};
-use fixgw_core::decision::DecisionRecord;
+use fixgw_core::decision::{self, DecisionRecord};
 use fixgw_core::otlp;
 use fixgw_core::range::SourceAddress;
 use proxy_wasm::traits::{Context, StreamContext};
@@ -12,7 +14,7 @@ use proxy_wasm::types::{Action, PeerType};
 
 use crate::contain::contained;
 use crate::host::{self, HostError};
-use crate::worker;
+use crate::worker::{self, Plugin};
 
 /// Where a connection is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,12 +31,13 @@ enum Phase {
 pub(crate) struct Stream {
     id: u32,
     phase: Phase,
+    plugin: Rc<Plugin>,
 }
 
 impl Stream {
-    pub(crate) const fn new(id: u32) -> Self {
+    pub(crate) const fn new(id: u32, plugin: Rc<Plugin>) -> Self {
         let phase = Phase::Waiting;
-        Self { id, phase }
+        Self { id, phase, plugin }
     }
 
     fn go_on(&mut self, phase: Phase) -> Action {
@@ -48,7 +51,8 @@ impl Stream {
     /// A fault of ours: this connection closes.
     fn fail(&mut self) -> Action {
         let closed = contained("the end of a failed connection", || {
-            perform(worker::with(|worker| worker.failed(self.id)))
+            let step = worker::with(|worker| worker.failed(self.id, self.plugin.clone()));
+            perform(&self.plugin, step)
         });
         if closed.is_none() {
             let _ = host::close_downstream();
@@ -68,7 +72,8 @@ impl StreamContext for Stream {
                 source: SourceAddress::of_socket(&host::source_address()),
             };
             crate::root::restore();
-            worker::with(|worker| worker.accept(id, arrival));
+            let plugin = self.plugin.clone();
+            worker::with(|worker| worker.accept(id, arrival, plugin));
             Ok(())
         });
         match accepted {
@@ -84,7 +89,8 @@ impl StreamContext for Stream {
             Phase::Waiting => {}
         }
         let id = self.id;
-        match contained("on_downstream_data", || received(id, size, end)) {
+        let plugin = &self.plugin;
+        match contained("on_downstream_data", || received(id, plugin, size, end)) {
             Some(Ok(phase)) => self.go_on(phase),
             Some(Err(HostError)) | None => self.fail(),
         }
@@ -94,46 +100,46 @@ impl StreamContext for Stream {
         if self.phase != Phase::Waiting {
             return;
         }
-        let id = self.id;
+        let (id, plugin) = (self.id, &self.plugin);
         contained("on_downstream_close", || {
             if let Some(record) = worker::with(|worker| worker.gone(id)) {
-                send(&record);
+                send(plugin, &record);
             }
         });
     }
 }
 
-fn received(id: u32, size: usize, end: bool) -> Result<Phase, HostError> {
+fn received(id: u32, plugin: &Plugin, size: usize, end: bool) -> Result<Phase, HostError> {
     // One byte more than a Logon may have is all that reading can need.
-    let bytes_max = worker::with(|worker| worker.settings().read_limits().bytes_max);
+    let bytes_max = plugin.settings().read_limits().bytes_max;
     let buffer = host::downstream_data(size.min(bytes_max.saturating_add(1)))?;
     #[cfg(feature = "test-panic")]
     panic_on_request(&buffer);
     match worker::with(|worker| worker.received(id, &buffer, end)) {
-        Some(step) => perform(step),
+        Some(step) => perform(plugin, step),
         // Its deadline has closed it.
         None => Ok(Phase::Closed),
     }
 }
 
 /// The one place where a step becomes calls to Envoy, on the connection that is effective now.
-fn perform(step: Step) -> Result<Phase, HostError> {
+fn perform(plugin: &Plugin, step: Step) -> Result<Phase, HostError> {
     match step {
         Step::Wait => Ok(Phase::Waiting),
         Step::Connect { cluster, record } => {
             host::set_cluster(&cluster)?;
-            send(&record);
+            send(plugin, &record);
             Ok(Phase::Passing)
         }
         Step::Reject { cluster, record } => {
             host::set_reason(record.reason)?;
             host::set_cluster(&cluster)?;
-            send(&record);
+            send(plugin, &record);
             Ok(Phase::Passing)
         }
         Step::Close { record } => {
             if let Some(record) = record {
-                send(&record);
+                send(plugin, &record);
             }
             host::close_downstream()?;
             Ok(Phase::Closed)
@@ -142,10 +148,10 @@ fn perform(step: Step) -> Result<Phase, HostError> {
 }
 
 /// Performs a step that did not come from a callback of the connection itself. It must be effective.
-pub(crate) fn perform_from_outside(id: u32, step: Step) {
-    let performed = contained("a deadline", || perform(step));
+pub(crate) fn perform_from_outside(id: u32, plugin: Rc<Plugin>, step: Step) {
+    let performed = contained("a deadline", || perform(&plugin, step));
     let Some(Ok(phase)) = performed else {
-        Stream::new(id).fail();
+        Stream::new(id, plugin).fail();
         return;
     };
     if phase == Phase::Passing {
@@ -153,13 +159,16 @@ pub(crate) fn perform_from_outside(id: u32, step: Step) {
     }
 }
 
-/// Hands a record to the outbox, if records are wanted.
-fn send(record: &DecisionRecord) {
-    if worker::with(|worker| worker.settings().decision_cluster.is_none()) {
-        return;
+/// Hands a record to the outbox; where no cluster takes records, to Envoy's log.
+fn send(plugin: &Plugin, record: &DecisionRecord) {
+    let origin = host::origin();
+    match &plugin.settings().decision_cluster {
+        Some(cluster) => {
+            let encoded = otlp::log_record(record, &origin, host::unix_nanos());
+            worker::with(|worker| worker.push_record(cluster, encoded));
+        }
+        None => host::log(record.severity(), &decision::json_line(record, &origin)),
     }
-    let encoded = otlp::log_record(record, &host::origin(), host::unix_nanos());
-    worker::with(|worker| worker.outbox.push(encoded));
 }
 
 /// For the tests of containment and of a VM that comes back: no release build has this.

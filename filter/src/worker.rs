@@ -7,11 +7,13 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use fixgw_core::config::Settings;
 use fixgw_core::connection::{Arrival, Connection, Step, View};
 use fixgw_core::decision::DecisionRecord;
-use fixgw_core::outbox::{Outbox, Reporter};
+use fixgw_core::inline::InlineRoutes;
+use fixgw_core::outbox::{Batch, Outbox, Reporter};
 use fixgw_core::readiness::Readiness;
 use fixgw_core::report::VmReport;
 use fixgw_core::table::Table;
@@ -20,18 +22,55 @@ thread_local! {
     static WORKER: RefCell<Worker> = RefCell::new(Worker::default());
 }
 
+/// What Envoy configured one plugin of the data listeners with. Several listeners may have one each, with other settings.
+#[derive(Default)]
+pub(crate) struct Plugin {
+    settings: Settings,
+    inline: Option<Inline>,
+}
+
+/// Routes of the configuration itself, and that all of their targets count as ready.
+struct Inline {
+    table: Table,
+    readiness: Readiness,
+}
+
+impl Plugin {
+    /// Reads a configuration.
+    pub(crate) fn parse(json: &[u8]) -> Result<Self, String> {
+        let settings = Settings::parse(json)?;
+        let table = settings.routes.as_ref().map(InlineRoutes::table);
+        let inline = table.transpose()?.map(|table| Inline {
+            table,
+            readiness: Readiness::default(),
+        });
+        Ok(Self { settings, inline })
+    }
+
+    /// Its settings.
+    pub(crate) const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+}
+
+/// A connection that waits, with the plugin that it came through.
+struct Waiting {
+    connection: Connection,
+    plugin: Rc<Plugin>,
+}
+
 /// The state of one VM.
 #[derive(Default)]
 pub(crate) struct Worker {
     vm_id: u64,
     node_id: String,
-    settings: Settings,
+    control_cluster: Option<String>,
     table: Option<Table>,
     readiness: Option<Kept>,
-    waiting: BTreeMap<u32, Connection>,
+    waiting: BTreeMap<u32, Waiting>,
     has_served: bool,
-    /// Records on their way out.
-    pub(crate) outbox: Outbox,
+    /// Records on their way out, by the cluster that they go to.
+    outboxes: BTreeMap<String, Outbox>,
     /// When to report.
     pub(crate) reporter: Reporter,
     counts: Counts,
@@ -104,14 +143,48 @@ impl Part {
 }
 
 impl Worker {
-    /// Settings of the data listeners.
-    pub(crate) const fn settings(&self) -> &Settings {
-        &self.settings
+    /// A plugin of the data listeners was configured.
+    pub(crate) fn configure(&mut self, plugin: &Plugin) {
+        let settings = plugin.settings();
+        if settings.control_cluster.is_some() {
+            self.control_cluster.clone_from(&settings.control_cluster);
+        }
+        if let Some(cluster) = &settings.decision_cluster {
+            self.outboxes.entry(cluster.clone()).or_default();
+        }
     }
 
-    /// Takes over settings.
-    pub(crate) fn configure(&mut self, settings: Settings) {
-        self.settings = settings;
+    /// Where this VM reports to.
+    pub(crate) const fn control_cluster(&self) -> Option<&String> {
+        self.control_cluster.as_ref()
+    }
+
+    /// A record for a cluster that was configured.
+    pub(crate) fn push_record(&mut self, cluster: &str, record: Vec<u8>) {
+        if let Some(outbox) = self.outboxes.get_mut(cluster) {
+            outbox.push(record);
+        }
+    }
+
+    /// The next call with records, if one should be made now: its cluster and its batch.
+    pub(crate) fn next_batch(&mut self, now_ms: u64) -> Option<(String, Batch)> {
+        self.outboxes
+            .iter_mut()
+            .find_map(|(cluster, outbox)| Some((cluster.clone(), outbox.next_batch(now_ms)?)))
+    }
+
+    /// Records on their way to a cluster.
+    pub(crate) fn outbox(&mut self, cluster: &str) -> &mut Outbox {
+        self.outboxes.entry(cluster.to_owned()).or_default()
+    }
+
+    /// A call was answered, whosever it was.
+    pub(crate) fn answered(&mut self, token: u32, status: u32, now_ms: u64) {
+        let _ = self.reporter.answered(token, status, now_ms)
+            || self
+                .outboxes
+                .values_mut()
+                .any(|outbox| outbox.answered(token, status, now_ms));
     }
 
     /// Whether this VM has been told who it is.
@@ -180,7 +253,7 @@ impl Worker {
             table_revision: self.revision(Part::Routes).unwrap_or(0),
             readiness_version: self.revision(Part::Readiness).unwrap_or(0),
             silent_connections: self.counts.silent_connections,
-            records_dropped: self.outbox.dropped(),
+            records_dropped: self.outboxes.values().map(Outbox::dropped).sum(),
             panics: self.counts.panics,
             stale_configurations: self.counts.stale_configurations,
         }
@@ -192,10 +265,10 @@ impl Worker {
     }
 
     /// A connection was accepted.
-    pub(crate) fn accept(&mut self, id: u32, arrival: Arrival) {
+    pub(crate) fn accept(&mut self, id: u32, arrival: Arrival, plugin: Rc<Plugin>) {
         self.has_served = true;
-        let connection = Connection::accepted(arrival, &self.settings);
-        self.waiting.insert(id, connection);
+        let connection = Connection::accepted(arrival, plugin.settings());
+        self.waiting.insert(id, Waiting { connection, plugin });
     }
 
     /// Lets a waiting connection react; forgets it once it is decided. `None` when it does not wait.
@@ -204,12 +277,19 @@ impl Worker {
         id: u32,
         event: impl FnOnce(&mut Connection, View<'_>) -> Step,
     ) -> Option<Step> {
-        let view = View {
-            table: self.table.as_ref(),
-            readiness: self.readiness.as_ref().map(|kept| &kept.readiness),
-            settings: &self.settings,
+        let Waiting { connection, plugin } = self.waiting.get_mut(&id)?;
+        let view = match &plugin.inline {
+            Some(inline) => View {
+                table: Some(&inline.table),
+                readiness: Some(&inline.readiness),
+                settings: plugin.settings(),
+            },
+            None => View {
+                table: self.table.as_ref(),
+                readiness: self.readiness.as_ref().map(|kept| &kept.readiness),
+                settings: plugin.settings(),
+            },
         };
-        let connection = self.waiting.get_mut(&id)?;
         let step = event(connection, view);
         if !connection.waiting() {
             self.waiting.remove(&id);
@@ -239,19 +319,23 @@ impl Worker {
     }
 
     /// A fault in the filter on one connection.
-    pub(crate) fn failed(&mut self, id: u32) -> Step {
+    pub(crate) fn failed(&mut self, id: u32, plugin: Rc<Plugin>) -> Step {
         // It may have been decided already when the fault struck.
-        self.accept(id, Arrival::default());
+        self.accept(id, Arrival::default(), plugin);
         self.react(id, Connection::failed)
             .unwrap_or(Step::Close { record: None })
     }
 
     /// What the connections that wait do at this time.
-    pub(crate) fn due(&mut self, now_ms: u64) -> Vec<(u32, Step)> {
-        let ids: Vec<u32> = self.waiting.keys().copied().collect();
-        let steps = ids.into_iter().filter_map(|id| {
+    pub(crate) fn due(&mut self, now_ms: u64) -> Vec<(u32, Rc<Plugin>, Step)> {
+        let ids: Vec<(u32, Rc<Plugin>)> = self
+            .waiting
+            .iter()
+            .map(|(&id, waiting)| (id, waiting.plugin.clone()))
+            .collect();
+        let steps = ids.into_iter().filter_map(|(id, plugin)| {
             let step = self.react(id, |connection, view| connection.tick(now_ms, view))?;
-            (step != Step::Wait).then_some((id, step))
+            (step != Step::Wait).then_some((id, plugin, step))
         });
         steps.collect()
     }

@@ -1,4 +1,4 @@
-//! Does Envoy take `envoy/gateway.yaml` as it stands? (`fixgw up` runs an edited copy, so every other test runs it.)
+//! Does Envoy take the files of `envoy/` as they stand? (Other tests run edited copies.)
 
 use std::process::Command;
 
@@ -9,8 +9,14 @@ use fixgw_e2e::tool;
 const MODULE: &str = "/etc/fixgw/fixgw_filter.wasm";
 
 #[test]
-fn the_bootstrap_is_valid_as_it_stands() {
-    let bootstrap = std::fs::read_to_string(tool::repository().join("envoy/gateway.yaml")).unwrap();
+fn each_file_is_valid_as_it_stands() {
+    let files = std::fs::read_dir(tool::repository().join("envoy")).unwrap();
+    for file in files {
+        is_valid(&std::fs::read_to_string(file.unwrap().path()).unwrap());
+    }
+}
+
+fn is_valid(bootstrap: &str) {
     assert_eq!(
         bootstrap.matches(MODULE).count(),
         1,

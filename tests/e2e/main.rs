@@ -12,6 +12,7 @@ mod change;
 mod containment;
 mod documents;
 mod examples;
+mod existing;
 mod harness;
 mod refusal;
 mod reload;

@@ -134,6 +134,13 @@ impl RawClient {
         }
     }
 
+    /// Waits for the first bytes, or the end, and takes what there is.
+    pub fn take_some(&mut self) -> Vec<u8> {
+        let end = Instant::now() + EVENT_WAIT_MAX;
+        while self.received.is_empty() && self.read_before(end) {}
+        std::mem::take(&mut self.received)
+    }
+
     /// Waits until the other side closes and takes what was received before that.
     pub fn take_to_end(&mut self) -> Vec<u8> {
         let end = Instant::now() + EVENT_WAIT_MAX;

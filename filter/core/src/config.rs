@@ -1,10 +1,13 @@
-//! What is settable on the data listeners' plugin? A small JSON object that never changes while Envoy runs.
+//! What is settable on the data listeners' plugin? A JSON object that never changes while Envoy runs: bounds, clusters
+//! and, where there is no control plane, the routes themselves ([`crate::inline`]).
 
-use alloc::string::{String, ToString};
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use crate::inline::{self, InlineRoutes};
 use crate::limits;
 use crate::redact::{Disclosure, DisclosurePolicy};
 use crate::wire::{ReadLimits, Tag};
@@ -22,7 +25,7 @@ pub struct Settings {
     /// Cluster of the reject engine; without one, what cannot be routed is closed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reject_cluster: Option<String>,
-    /// Cluster that decision records go to; without one, none are sent.
+    /// Cluster that decision records go to; without one, they are written into Envoy's log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision_cluster: Option<String>,
     /// Cluster that reports go to; without one, none are sent.
@@ -30,6 +33,9 @@ pub struct Settings {
     pub control_cluster: Option<String>,
     /// Tags that are redacted everywhere, beside those that always are.
     pub redact_tags: Vec<u32>,
+    /// The routes, if no control plane brings them.
+    #[serde(skip_serializing)]
+    pub routes: Option<InlineRoutes>,
 }
 
 impl Default for Settings {
@@ -42,6 +48,7 @@ impl Default for Settings {
             decision_cluster: None,
             control_cluster: None,
             redact_tags: Vec::new(),
+            routes: None,
         }
     }
 }
@@ -50,12 +57,19 @@ impl Settings {
     /// Reads the JSON. No bytes at all are the defaults.
     ///
     /// # Errors
-    /// What is wrong and where, as one sentence.
+    /// What is wrong and where, as one sentence that names no value.
     pub fn parse(json: &[u8]) -> Result<Self, String> {
         if json.is_empty() {
             return Ok(Self::default());
         }
-        serde_json::from_slice(json).map_err(|error| error.to_string())
+        serde_json::from_slice(json).map_err(|error| {
+            let what = inline::without_values(&error);
+            if error.is_data() {
+                return what;
+            }
+            let (line, column) = (error.line(), error.column());
+            format!("{what} at line {line} column {column}")
+        })
     }
 
     /// Bounds of one Logon.
@@ -87,6 +101,12 @@ mod tests {
     fn an_unknown_key_is_named() {
         let error = Settings::parse(br#"{"logonByteMax": 1}"#).unwrap_err();
         assert!(error.contains("logonByteMax"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_json_is_told_with_its_place() {
+        let error = Settings::parse(b"{\n  \"redactTags\": [58,]\n}").unwrap_err();
+        assert_eq!(error, "trailing comma at line 2 column 21");
     }
 
     #[test]

@@ -229,7 +229,10 @@ impl Connection {
         let mut record = record(view, decision, Reason::Matched, None, bytes);
         record.route = table
             .route_name(route)
-            .map(|(namespace, name)| format!("{namespace}/{name}"));
+            .map(|(namespace, name)| match namespace {
+                "" => name.to_string(),
+                _ => format!("{namespace}/{name}"),
+            });
         record.target = Some(cluster.clone());
         record.fields = deciding_fields(view, table, route, slots);
         record.source_range = table

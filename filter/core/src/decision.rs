@@ -1,7 +1,10 @@
 //! What became of a Logon, and why? One typed record per decision, made here and written by one sink.
 
-use alloc::string::String;
+use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+
+use serde_json::{Map, Value};
 
 /// What became of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -282,6 +285,25 @@ impl DecisionRecord {
             }
         }
     }
+}
+
+/// A record as one JSON object, for a log of lines: the attributes under their names, and the severity.
+#[must_use]
+pub fn json_line(record: &DecisionRecord, origin: &Origin) -> String {
+    let mut line = Map::new();
+    line.insert("severity".to_string(), record.severity().label().into());
+    record.attributes(origin, |name, value| {
+        let value = match value {
+            Attribute::Text(text) => Value::from(text),
+            Attribute::Number(number) => Value::from(number),
+        };
+        line.insert(name.to_string(), value);
+    });
+    for (label, value) in &record.fields {
+        let name = format!("{}{label}", attribute::FIELD_PREFIX);
+        line.insert(name, Value::from(value.as_str()));
+    }
+    Value::Object(line).to_string()
 }
 
 #[cfg(test)]

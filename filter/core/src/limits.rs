@@ -15,6 +15,8 @@ pub const DATA_LENGTH_MAX: u64 = 999_999_999;
 
 /// Conditions of one route. The same bound as in the CRD, where it keeps CEL's cost bounded.
 pub const ROUTE_FIELDS_MAX: usize = 16;
+/// Bytes of an inline route's name: a namespace, a name (253 bytes) and what is between them, as Kubernetes has them.
+pub const ROUTE_NAME_BYTES_MAX: usize = 63 + 1 + 253;
 /// Source ranges of one route. A broker's offices have a dozen networks; the filter looks at each of a route's once.
 pub const ROUTE_RANGES_MAX: usize = 64;
 /// Bytes of a value or prefix in a rule. `CompIDs` have up to 64 bytes in practice.

@@ -14,7 +14,7 @@ use crate::range::{RangeError, SourceRange};
 use crate::redact::{self, Disclosure};
 use crate::wire::{SOH, Tag};
 
-/// `namespace/name` of a FIXSession.
+/// `namespace/name` of a FIXSession. An inline route may have a name alone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RouteName {
     /// Namespace.
@@ -25,6 +25,9 @@ pub struct RouteName {
 
 impl fmt::Display for RouteName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace.is_empty() {
+            return f.write_str(&self.name);
+        }
         write!(f, "{}/{}", self.namespace, self.name)
     }
 }

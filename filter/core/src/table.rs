@@ -10,6 +10,7 @@
 //! the walk ends as soon as no later shape can outrank or equal what was found.
 
 use alloc::collections::BTreeMap;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -584,6 +585,56 @@ pub struct Conflict {
     pub range: Option<SourceRange>,
     /// The rank that they share.
     pub rank: Rank,
+}
+
+impl Conflict {
+    /// What is wrong with the second route, which stands before this; `first` says which the other one is.
+    #[must_use]
+    pub fn what(&self, first: &str) -> String {
+        let from = self
+            .range
+            .map_or_else(String::new, |range| format!(", from addresses in {range}"));
+        let weight = self.rank.weight;
+        match (self.rank.class, self.fields.as_slice()) {
+            (Class::Exact, fields) => format!(
+                "takes the same Logons as {first}, by the same values of {}{from}",
+                joined(fields)
+            ),
+            (Class::Wildcard, []) => {
+                format!("takes the same Logons as {first}, by the same `priority` {weight}{from}")
+            }
+            (Class::Wildcard, fields) => format!(
+                "takes the same Logons as {first}, by the same conditions on {} and `priority` {weight}{from}",
+                joined(fields)
+            ),
+            (Class::Default, _) => {
+                format!("is a default route of the same `priority` {weight} as {first}{from}")
+            }
+        }
+    }
+
+    /// What would mend it.
+    #[must_use]
+    pub const fn mend(&self) -> &'static str {
+        match (self.rank.class, self.fields.as_slice()) {
+            (Class::Exact, _) => "give one of them another value or one more field, or delete one",
+            (Class::Wildcard, []) => {
+                "give one of them another `priority` or another range, or delete one"
+            }
+            (Class::Wildcard, _) => {
+                "give one of them another `priority` or another condition, or delete one"
+            }
+            (Class::Default, _) => "give one of them another `priority`, or delete one",
+        }
+    }
+}
+
+fn joined(fields: &[String]) -> String {
+    match fields {
+        [] => String::from("no field"),
+        [only] => only.clone(),
+        [most @ .., last] => format!("{} and {last}", most.join(", ")),
+    }
 }
 
 /// Why rules do not make a table.

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fixgw_core::decision::Severity;
-use fixgw_core::rule::{Class, Rule};
+use fixgw_core::rule::Rule;
 use fixgw_core::table::{CompileError, Conflict, Table};
 
 use super::validate::{self, Valid, Validated};
@@ -150,32 +150,6 @@ fn conflict_message(
     } else {
         (second, first)
     };
-    let from = conflict
-        .range
-        .map_or_else(String::new, |range| format!(", from addresses in {range}"));
-    let fields = joined(&conflict.fields);
-    let weight = conflict.rank.weight;
-    let other_said = said(&other);
-    let (what, mend) = match (conflict.rank.class, conflict.fields.is_empty()) {
-        (Class::Exact, _) => (
-            format!("takes the same Logons as {other_said}, by the same values of {fields}{from}"),
-            "give one of them another value or one more field, or delete one",
-        ),
-        (Class::Wildcard, false) => (
-            format!(
-                "takes the same Logons as {other_said}, by the same conditions on {fields} and `priority` {weight}{from}"
-            ),
-            "give one of them another `priority` or another condition, or delete one",
-        ),
-        (Class::Wildcard, true) => (
-            format!("takes the same Logons as {other_said}, by the same `priority` {weight}{from}"),
-            "give one of them another `priority` or another range, or delete one",
-        ),
-        (Class::Default, _) => (
-            format!("is a default route of the same `priority` {weight} as {other_said}{from}"),
-            "give one of them another `priority`, or delete one",
-        ),
-    };
     let kept = if previous.is_some() {
         "the table in force stays as it is, and every other change and deletion waits, until this is mended"
     } else {
@@ -191,8 +165,8 @@ fn conflict_message(
         field: candidate
             .get(&name)
             .map(|valid| where_alike(&valid.session.object).to_owned()),
-        what,
-        advice: format!("{there}{kept}: {mend}"),
+        what: conflict.what(&said(&other)),
+        advice: format!("{there}{kept}: {}", conflict.mend()),
     }
 }
 
@@ -214,14 +188,6 @@ fn where_alike(spec: &FIXSessionSpec) -> &'static str {
 
 fn said(name: &ObjectName) -> String {
     format!("{} {name}", Kind::FIXSession.label())
-}
-
-fn joined(fields: &[String]) -> String {
-    match fields {
-        [] => "no field".to_owned(),
-        [only] => only.clone(),
-        [most @ .., last] => format!("{} and {last}", most.join(", ")),
-    }
 }
 
 fn bound_message(what: &str, max: usize, held: bool) -> Message {
