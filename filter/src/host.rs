@@ -10,6 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use fixgw_core::decision::{Origin, Reason, Severity};
 use fixgw_core::names;
+use fixgw_core::path::Path;
 use prost::Message;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, LogLevel, Status};
@@ -185,18 +186,28 @@ pub(crate) fn node_id() -> String {
     text_property(&["xds", "node", "id"])
 }
 
-/// Address and port of the counterparty; behind the PROXY protocol, those that the header names.
-pub(crate) fn source_address() -> String {
-    text_property(&["source", "address"])
+/// How the current connection came. That its listener takes no PROXY protocol headers is believed only when Envoy says
+/// so: an error is none.
+pub(crate) fn path() -> Result<Path, HostError> {
+    let path = vec!["filter_state", names::FILTER_STATE_PATH];
+    let state = call(|| hostcalls::get_property(path))?;
+    let state = state.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let source = text_property(&["source", "address"]);
+    Ok(Path::read(state.as_deref(), &source))
 }
 
 /// Where the current connection comes from.
 pub(crate) fn origin() -> Origin {
+    let path = path().ok();
     let connection_id = property(&["connection", "id"])
         .and_then(|bytes| <[u8; 8]>::try_from(bytes).ok())
         .map_or(0, u64::from_le_bytes);
     Origin {
-        source: source_address(),
+        source: path
+            .as_ref()
+            .map(|path| path.source().to_string())
+            .unwrap_or_default(),
+        proxy: path.and_then(|path| path.proxy().map(ToString::to_string)),
         // The filter chain has its listener's name.
         listener: text_property(&["xds", "filter_chain_name"]),
         connection_id,

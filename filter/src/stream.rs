@@ -67,13 +67,14 @@ impl StreamContext for Stream {
     fn on_new_connection(&mut self) -> Action {
         let id = self.id;
         let accepted = contained("on_new_connection", || -> Result<(), HostError> {
+            let path = host::path()?;
             let arrival = Arrival {
                 now_ms: host::monotonic_ms()?,
-                source: SourceAddress::of_socket(&host::source_address()),
+                source: SourceAddress::of_socket(path.source()),
             };
             crate::root::restore();
             let plugin = self.plugin.clone();
-            worker::with(|worker| worker.accept(id, arrival, plugin));
+            worker::with(|worker| worker.accept(id, arrival, &path, plugin));
             Ok(())
         });
         match accepted {

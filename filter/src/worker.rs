@@ -14,6 +14,7 @@ use fixgw_core::connection::{Arrival, Connection, Step, View};
 use fixgw_core::decision::DecisionRecord;
 use fixgw_core::inline::InlineRoutes;
 use fixgw_core::outbox::{Batch, Outbox, Reporter};
+use fixgw_core::path::Path;
 use fixgw_core::readiness::Readiness;
 use fixgw_core::report::VmReport;
 use fixgw_core::table::Table;
@@ -265,9 +266,9 @@ impl Worker {
     }
 
     /// A connection was accepted.
-    pub(crate) fn accept(&mut self, id: u32, arrival: Arrival, plugin: Rc<Plugin>) {
+    pub(crate) fn accept(&mut self, id: u32, arrival: Arrival, path: &Path, plugin: Rc<Plugin>) {
         self.has_served = true;
-        let connection = Connection::accepted(arrival, plugin.settings());
+        let connection = Connection::accepted(arrival, plugin.settings()).by(path);
         self.waiting.insert(id, Waiting { connection, plugin });
     }
 
@@ -321,7 +322,8 @@ impl Worker {
     /// A fault in the filter on one connection.
     pub(crate) fn failed(&mut self, id: u32, plugin: Rc<Plugin>) -> Step {
         // It may have been decided already when the fault struck.
-        self.accept(id, Arrival::default(), plugin);
+        let connection = Connection::accepted(Arrival::default(), plugin.settings());
+        self.waiting.insert(id, Waiting { connection, plugin });
         self.react(id, Connection::failed)
             .unwrap_or(Step::Close { record: None })
     }

@@ -28,6 +28,7 @@ fn record() -> DecisionRecord {
 
 fn origin() -> Origin {
     Origin {
+        proxy: None,
         source: "192.0.2.7:40001".to_owned(),
         listener: "fix".to_owned(),
         connection_id: u64::MAX,

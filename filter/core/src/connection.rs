@@ -12,6 +12,7 @@ use crate::agreement::{self, Verdict};
 use crate::config::Settings;
 use crate::decision::{Decision, DecisionRecord, Reason};
 use crate::limits;
+use crate::path::Path;
 use crate::range::SourceAddress;
 use crate::readiness::Readiness;
 use crate::redact::{self, Disclosure, DisclosurePolicy, FieldValue};
@@ -95,6 +96,8 @@ pub struct Connection {
     state: State,
     deadline_ms: u64,
     source: Option<SourceAddress>,
+    /// Why it is refused whatever it sends.
+    refusal: Option<String>,
 }
 
 impl Connection {
@@ -106,6 +109,16 @@ impl Connection {
             state: State::Waiting(0),
             deadline_ms: arrival.now_ms.saturating_add(timeout_ms),
             source: arrival.source,
+            refusal: None,
+        }
+    }
+
+    /// As it came by a path that may be refused: then nothing that it sends is looked at.
+    #[must_use]
+    pub fn by(self, path: &Path) -> Self {
+        Self {
+            refusal: path.refusal(),
+            ..self
         }
     }
 
@@ -121,6 +134,9 @@ impl Connection {
             return Step::Wait;
         };
         self.state = State::Waiting(buffer.len());
+        if self.refusal.is_some() && !buffer.is_empty() {
+            return self.refuse(view, buffer.len());
+        }
         let limits = view.settings.read_limits();
         match wire::read(buffer, &limits) {
             Reading::Incomplete if !end => Step::Wait,
@@ -158,6 +174,9 @@ impl Connection {
         if now_ms < self.deadline_ms {
             return Step::Wait;
         }
+        if self.refusal.is_some() {
+            return self.refuse(view, bytes);
+        }
         let detail = format!(
             "no complete Logon within {} ms",
             view.settings.logon_timeout_ms
@@ -190,6 +209,13 @@ impl Connection {
             None,
             0,
         ))
+    }
+
+    /// Closes, and shows nothing of what a stranger sent.
+    fn refuse(&mut self, view: View<'_>, bytes: usize) -> Step {
+        let detail = self.refusal.take();
+        let reason = Reason::UntrustedProxy;
+        self.close(record(view, Decision::Closed, reason, detail, bytes))
     }
 
     fn decide(&mut self, view: View<'_>, logon: &Logon<'_>, buffer: &[u8]) -> Step {
@@ -675,6 +701,40 @@ mod tests {
             Reason::LogonTimeout
         );
         assert!(!connection.waiting());
+    }
+
+    fn stranger() -> Path {
+        Path::Untrusted {
+            source: "192.0.2.1:1".to_string(),
+            claimed: Some("203.0.113.7:1111".to_string()),
+        }
+    }
+
+    #[test]
+    fn a_header_from_who_may_not_send_one_is_refused_before_a_byte_is_looked_at() {
+        let gateway = Gateway::new();
+        for bytes in [logon("BROKER_A"), logon("NOBODY"), b"8".to_vec()] {
+            let mut connection =
+                Connection::accepted(Arrival::default(), &gateway.settings).by(&stranger());
+            let (reason, record) = closed(connection.received(gateway.view(), &bytes, false));
+            assert_eq!(reason, Reason::UntrustedProxy);
+            assert!(record.detail.unwrap().contains("203.0.113.7:1111"));
+            assert_eq!((record.received, record.fields), (None, Vec::new()));
+            assert_eq!(record.received_bytes, bytes.len() as u64);
+            assert!(!connection.waiting());
+        }
+    }
+
+    #[test]
+    fn such_a_header_is_counted_only_if_nothing_follows_it_and_told_at_the_deadline() {
+        let gateway = Gateway::new();
+        let stranger =
+            || Connection::accepted(Arrival::default(), &gateway.settings).by(&stranger());
+        let silent = Step::Close { record: None };
+        assert_eq!(stranger().received(gateway.view(), b"", true), silent);
+        assert_eq!(stranger().gone(gateway.view()), None);
+        let (reason, _) = closed(stranger().tick(10_000, gateway.view()));
+        assert_eq!(reason, Reason::UntrustedProxy);
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub enum Reason {
     LogonTimeout,
     /// The counterparty closed before its Logon was complete.
     IncompleteLogon,
+    /// A PROXY protocol header from an address that may not send one.
+    UntrustedProxy,
     /// The route's target has no ready endpoint.
     NoReadyEndpoint,
     /// The worker has no table yet.
@@ -65,7 +67,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for docs and tests.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Matched,
         Self::NoMatch,
         Self::AmbiguousField,
@@ -76,6 +78,7 @@ impl Reason {
         Self::TooManyFields,
         Self::LogonTimeout,
         Self::IncompleteLogon,
+        Self::UntrustedProxy,
         Self::NoReadyEndpoint,
         Self::NoTable,
         Self::InternalError,
@@ -95,6 +98,7 @@ impl Reason {
             Self::TooManyFields => "too_many_fields",
             Self::LogonTimeout => "logon_timeout",
             Self::IncompleteLogon => "incomplete_logon",
+            Self::UntrustedProxy => "untrusted_proxy",
             Self::NoReadyEndpoint => "no_ready_endpoint",
             Self::NoTable => "no_table",
             Self::InternalError => "internal_error",
@@ -121,7 +125,8 @@ impl Reason {
             | Self::LogonTooLarge
             | Self::TooManyFields
             | Self::LogonTimeout
-            | Self::IncompleteLogon => Severity::Warn,
+            | Self::IncompleteLogon
+            | Self::UntrustedProxy => Severity::Warn,
             Self::NoReadyEndpoint | Self::NoTable | Self::InternalError => Severity::Error,
             Self::AmbiguousRoute => Severity::Critical,
         }
@@ -185,6 +190,8 @@ pub mod attribute {
     pub const SOURCE: &str = "fixgw.source";
     /// The route's source range that holds that address
     pub const SOURCE_RANGE: &str = "fixgw.source_range";
+    /// Address and port of the load balancer that spoke for the counterparty
+    pub const PROXY: &str = "fixgw.proxy";
     /// Name of the listener
     pub const LISTENER: &str = "fixgw.listener";
     /// Envoy's number of the connection
@@ -215,6 +222,8 @@ pub enum Attribute<'r> {
 pub struct Origin {
     /// Address and port of the counterparty.
     pub source: String,
+    /// Address and port of the load balancer that spoke for it.
+    pub proxy: Option<String>,
     /// Name of the listener.
     pub listener: String,
     /// Envoy's number of the connection.
@@ -273,6 +282,7 @@ impl DecisionRecord {
             Attribute::Number(self.received_bytes),
         );
         let optional = [
+            (attribute::PROXY, &origin.proxy),
             (attribute::ROUTE, &self.route),
             (attribute::TARGET, &self.target),
             (attribute::SOURCE_RANGE, &self.source_range),

@@ -17,6 +17,7 @@ pub mod limits;
 pub mod names;
 pub mod otlp;
 pub mod outbox;
+pub mod path;
 pub mod range;
 pub mod readiness;
 pub mod redact;

@@ -26,6 +26,9 @@ pub const CLUSTER_REJECT_ENGINE: &str = "fixgw-reject-engine";
 
 /// Envoy's filter state that `tcp_proxy` takes its cluster from.
 pub const FILTER_STATE_CLUSTER: &str = "envoy.tcp_proxy.cluster";
+/// Filter state in which a filter chain says how a connection came ([`crate::path`]); no such state where the listener
+/// takes no PROXY protocol headers.
+pub const FILTER_STATE_PATH: &str = "fixgw.path";
 /// Property that the filter sets with the label of the reason; Envoy keeps it as `wasm.fixgw.reason`.
 pub const PROPERTY_REASON: &str = "fixgw.reason";
 /// PROXY v2 TLV that carries the reason's label to the reject engine. First of the range that the PROXY protocol

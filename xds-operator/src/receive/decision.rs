@@ -40,6 +40,9 @@ pub struct ReceivedDecision {
     /// The route's source range that holds that address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_range: Option<String>,
+    /// Address and port of the load balancer that spoke for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<String>,
     /// Name of the listener.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub listener: String,
@@ -98,6 +101,7 @@ impl ReceivedDecision {
             attribute::TARGET => self.target = Some(text(value)),
             attribute::SOURCE => self.source = text(value),
             attribute::SOURCE_RANGE => self.source_range = Some(text(value)),
+            attribute::PROXY => self.proxy = Some(text(value)),
             attribute::LISTENER => self.listener = text(value),
             attribute::CONNECTION_ID => self.connection_id = number(value),
             attribute::REVISION => self.revision = number(value),
@@ -140,6 +144,9 @@ impl ReceivedDecision {
             if let Some(range) = &self.source_range {
                 let _ = write!(line, " in {}", Shown(range));
             }
+        }
+        if let Some(proxy) = &self.proxy {
+            let _ = write!(line, " via {}", Shown(proxy));
         }
         if !self.listener.is_empty() {
             let _ = write!(line, " on {}", Shown(&self.listener));
@@ -332,6 +339,25 @@ mod tests {
             "14:02:11.123Z INFO  ROUTE trading/algo-vwap → trading/algo-engine-svc:9876  SenderCompID49=BROKER_A \
              AlgoStrategy20001=[REDACTED]  from 127.0.0.1:51234 on main (matched, revision 1763906500000)"
         );
+    }
+
+    #[test]
+    fn a_logon_through_a_load_balancer_names_both() {
+        let mut record = routed();
+        record.attributes.push(KeyValue {
+            key: attribute::PROXY.to_owned(),
+            value: Some(AnyValue {
+                value: Some(Value::StringValue("192.0.2.1:40000".to_owned())),
+            }),
+            ..KeyValue::default()
+        });
+        let decision = ReceivedDecision::decode(&record);
+        let line = decision.line(false);
+        assert!(
+            line.contains("  from 127.0.0.1:51234 via 192.0.2.1:40000 on main (matched"),
+            "{line}"
+        );
+        assert!(decision.json().contains(r#""proxy":"192.0.2.1:40000""#));
     }
 
     #[test]
