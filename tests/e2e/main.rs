@@ -14,6 +14,7 @@ mod documents;
 mod examples;
 mod existing;
 mod harness;
+mod proxy;
 mod refusal;
 mod reload;
 mod routing;

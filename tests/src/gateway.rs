@@ -30,6 +30,7 @@ pub struct Setup {
     listeners: Vec<String>,
     envoy: PathBuf,
     filter: PathBuf,
+    reject_engine: PathBuf,
     state: Option<PathBuf>,
     admin: Option<SocketAddr>,
     json: bool,
@@ -52,6 +53,7 @@ impl Setup {
             listeners: vec![format!("{LISTENER}=127.0.0.1:0")],
             envoy: tool::envoy(),
             filter: tool::filter(),
+            reject_engine: tool::program("fixgw-reject-engine"),
             state: None,
             admin: None,
             json: true,
@@ -84,6 +86,13 @@ impl Setup {
     #[must_use]
     pub fn filter(mut self, filter: &Path) -> Self {
         filter.clone_into(&mut self.filter);
+        self
+    }
+
+    /// Another reject engine.
+    #[must_use]
+    pub fn reject_engine(mut self, program: &Path) -> Self {
+        program.clone_into(&mut self.reject_engine);
         self
     }
 
@@ -137,9 +146,7 @@ impl Setup {
                 .arg(&self.envoy)
                 .arg("--filter")
                 .arg(&self.filter);
-            command
-                .arg("--reject-engine")
-                .arg(tool::program("fixgw-reject-engine"));
+            command.arg("--reject-engine").arg(&self.reject_engine);
             if let Some(admin) = self.admin {
                 command.arg("--admin").arg(admin.to_string());
             }

@@ -26,6 +26,7 @@ pub mod fixture;
 pub mod gateway;
 pub mod peer;
 pub mod process;
+pub mod proxy;
 pub mod raw;
 pub mod secret;
 pub mod socket;

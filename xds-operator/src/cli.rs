@@ -7,9 +7,11 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use fixgw_core::range::SourceRange;
 
 use crate::parse::ParseArgs;
 use crate::said::Form;
+use crate::up::proxy_protocol::Headers;
 use crate::world::ExtraEndpoint;
 
 /// FIX gateway: one address for many FIX engines.
@@ -73,6 +75,13 @@ pub struct UpArgs {
         default_value = "main=127.0.0.1:9878"
     )]
     pub listeners: Vec<Listener>,
+    /// Take PROXY protocol headers (v1 and v2) from load balancers, on every listener
+    #[arg(long, value_enum, value_name = "WHEN")]
+    pub proxy_protocol: Option<Headers>,
+    /// Addresses of the load balancers that may send them; repeatable, or with commas between. From anybody else they
+    /// are refused
+    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    pub proxy_trusted: Vec<SourceRange>,
     /// Worker threads of Envoy [default: one for each processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub workers: Option<u32>,

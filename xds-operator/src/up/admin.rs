@@ -29,20 +29,34 @@ pub enum Admin {
 
 /// The listeners that take connections, with their addresses; `None` while Envoy does not answer.
 pub async fn listeners(admin: &Admin) -> Option<BTreeMap<String, String>> {
-    let asked = async {
-        match admin {
-            Admin::Socket(path) => get(UnixStream::connect(path).await.ok()?).await,
-            Admin::Port(address) => get(TcpStream::connect(address).await.ok()?).await,
-        }
-    };
-    addresses(&timeout(ANSWER_TIMEOUT, asked).await.ok()??)
+    addresses(&ask(admin, "/listeners?format=json").await?)
 }
 
-async fn get(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Option<Vec<u8>> {
+/// What Envoy counts about PROXY protocol headers, by name; `None` while Envoy does not answer.
+pub async fn proxy_protocol_statistics(admin: &Admin) -> Option<BTreeMap<String, u64>> {
+    // A regular expression with `|`, which a URL writes so.
+    let path = "/stats?filter=proxy_proto%7Cdownstream_pre_cx_timeout";
+    Some(counters(&ask(admin, path).await?))
+}
+
+async fn ask(admin: &Admin, path: &'static str) -> Option<Vec<u8>> {
+    let asked = async {
+        match admin {
+            Admin::Socket(socket) => get(UnixStream::connect(socket).await.ok()?, path).await,
+            Admin::Port(address) => get(TcpStream::connect(address).await.ok()?, path).await,
+        }
+    };
+    timeout(ANSWER_TIMEOUT, asked).await.ok()?
+}
+
+async fn get(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    path: &'static str,
+) -> Option<Vec<u8>> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .ok()?;
-    let request = hyper::Request::get("/listeners?format=json")
+    let request = hyper::Request::get(path)
         .header("host", "admin")
         .body(Empty::<Bytes>::new());
     let asked = async {
@@ -57,6 +71,15 @@ async fn get(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Op
         answer = asked => answer,
         _ = connection => None,
     }
+}
+
+/// `name: number` on each line; what is no number is left out.
+fn counters(body: &[u8]) -> BTreeMap<String, u64> {
+    let body = String::from_utf8_lossy(body);
+    let lines = body.lines().filter_map(|line| line.rsplit_once(": "));
+    lines
+        .filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?)))
+        .collect()
 }
 
 fn addresses(body: &[u8]) -> Option<BTreeMap<String, String>> {
@@ -83,6 +106,13 @@ fn addresses(body: &[u8]) -> Option<BTreeMap<String, String>> {
 )]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counters_are_read_and_what_is_no_number_is_left_out() {
+        let found = counters(b"proxy_proto.main.versions.v1.error: 3\nhistogram: P0(nan,1)\n\n");
+        assert_eq!(found.len(), 1);
+        assert_eq!(found["proxy_proto.main.versions.v1.error"], 3);
+    }
 
     #[test]
     fn addresses_are_read_and_what_has_none_is_left_out() {

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use super::admin::Admin;
+use super::proxy_protocol::ProxyProtocol;
 
 const TEMPLATE: &str = include_str!("../../../envoy/gateway.yaml");
 const WASM_FILTER: &str = "type.googleapis.com/envoy.extensions.filters.network.wasm.v3.Wasm";
@@ -29,6 +30,8 @@ pub struct Plan {
     pub filter: PathBuf,
     /// Where the admin interface listens.
     pub admin: Admin,
+    /// Which load balancers stand before the data listeners; none: a header is no header there.
+    pub proxy_protocol: Option<ProxyProtocol>,
 }
 
 /// The template is not as this version expects it. It is part of the program, so a test keeps this from happening.
@@ -95,7 +98,10 @@ fn render_listeners(bootstrap: &mut Value, plan: &Plan) -> Option<()> {
         plugin
             .as_object_mut()?
             .insert("configuration".to_owned(), settings(plan));
-        listeners.push(listener);
+        listeners.push(match &plan.proxy_protocol {
+            Some(proxy_protocol) => proxy_protocol.take_headers(&listener)?,
+            None => listener,
+        });
     }
     Some(())
 }
@@ -164,6 +170,7 @@ mod tests {
             reject_engine: Some("127.0.0.1:18001".parse().unwrap()),
             filter: "/lib/filter.wasm".into(),
             admin: Admin::Socket("/run/admin.sock".into()),
+            proxy_protocol: None,
         };
         let bootstrap = render(&plan).unwrap();
         let text = bootstrap.to_string();

@@ -8,6 +8,8 @@ pub mod admin;
 pub mod bootstrap;
 pub mod child;
 mod place;
+pub mod proxy_protocol;
+pub mod refused;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -30,6 +32,7 @@ use crate::cli::UpArgs;
 use crate::said::{Form, LINE_TEXT, Said, Speaker};
 use admin::Admin;
 use bootstrap::Plan;
+use refused::Tally;
 
 /// Time from the start of Envoy until every worker has a table. Compiling the filter takes a busy machine seconds.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
@@ -235,6 +238,7 @@ impl<'a> Gateway<'a> {
             reject_engine: reject.as_ref().map(|(_, address)| *address),
             filter: place.filter.clone(),
             admin: admin.clone(),
+            proxy_protocol: place.proxy_protocol.clone(),
         };
         let bootstrap_path = run.path().join("bootstrap.json");
         std::fs::write(&bootstrap_path, bootstrap::render(&plan)?.to_string())?;
@@ -311,12 +315,27 @@ impl<'a> Gateway<'a> {
                 revision,
                 workers: self.workers,
             });
+            self.count_refused();
         } else if self.started.elapsed() > START_TIMEOUT {
             return Err(UpError::NotReady {
                 log: self.envoy_log.display().to_string(),
             });
         }
         Ok(())
+    }
+
+    /// Tells from now on what Envoy refuses by itself.
+    fn count_refused(&self) {
+        if let Some(proxy_protocol) = &self.place.proxy_protocol {
+            let names = self.args.listeners.iter().map(|it| it.name.clone());
+            let tally = Tally::new(names, proxy_protocol.timeout);
+            // It ends with the runtime.
+            tokio::spawn(refused::watch(
+                self.admin.clone(),
+                tally,
+                self.voice.clone(),
+            ));
+        }
     }
 
     fn addresses(&self, found: &BTreeMap<String, String>) -> Option<Vec<(String, String)>> {

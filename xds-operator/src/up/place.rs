@@ -7,10 +7,13 @@ use std::io::{self, Read as _};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use fixgw_core::limits;
 use rustix::fs::{FlockOperation, flock};
 use thiserror::Error;
 
+use super::proxy_protocol::ProxyProtocol;
 use crate::cli::UpArgs;
 
 /// What is missing or in use.
@@ -59,6 +62,18 @@ pub enum PlaceError {
         /// Why.
         source: io::Error,
     },
+    /// PROXY protocol headers, and nobody may send them.
+    #[error(
+        "--proxy-protocol needs the addresses of your load balancers, because anybody could claim any address otherwise; \
+         add --proxy-trusted, for example --proxy-trusted 10.0.0.0/24"
+    )]
+    NobodyTrusted,
+    /// Load balancers, and no listener takes their headers.
+    #[error(
+        "--proxy-trusted names load balancers, and no listener takes their headers; add --proxy-protocol required, or \
+         --proxy-protocol optional if some counterparties connect without them"
+    )]
+    TrustedForNothing,
     /// Two listeners of one name.
     #[error("two listeners are named `{0}`; give each --listen a name of its own")]
     SameName(String),
@@ -75,6 +90,8 @@ pub(super) struct Place {
     pub(super) reject_engine: Option<PathBuf>,
     /// The state directory.
     pub(super) state_dir: PathBuf,
+    /// Which load balancers stand before the listeners.
+    pub(super) proxy_protocol: Option<ProxyProtocol>,
     /// Held while this gateway runs.
     _lock: File,
 }
@@ -90,6 +107,7 @@ impl Place {
                 args.source.directory.display().to_string(),
             ));
         }
+        let proxy_protocol = proxy_protocol(args)?;
         let envoy = program(&args.envoy)
             .ok_or_else(|| PlaceError::Envoy(args.envoy.display().to_string()))?;
         let filter = args
@@ -117,8 +135,23 @@ impl Place {
             filter,
             reject_engine,
             state_dir,
+            proxy_protocol,
             _lock: lock,
         })
+    }
+}
+
+fn proxy_protocol(args: &UpArgs) -> Result<Option<ProxyProtocol>, PlaceError> {
+    match (args.proxy_protocol, args.proxy_trusted.is_empty()) {
+        (None, true) => Ok(None),
+        (None, false) => Err(PlaceError::TrustedForNothing),
+        (Some(_), true) => Err(PlaceError::NobodyTrusted),
+        (Some(headers), false) => Ok(Some(ProxyProtocol {
+            headers,
+            trusted: args.proxy_trusted.clone(),
+            // As long as for a Logon: who has sent neither by then will not.
+            timeout: Duration::from_millis(u64::from(limits::LOGON_TIMEOUT_MS)),
+        })),
     }
 }
 
