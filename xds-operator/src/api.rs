@@ -18,6 +18,31 @@ pub const API_VERSION: &str = "fixgateway.io/v1alpha1";
 /// Kind of the FIXSession.
 pub const KIND: &str = "FIXSession";
 
+/// Annotation of a Service: its engines are told the counterparty's address by a PROXY protocol header.
+pub const PROXY_PROTOCOL_ANNOTATION: &str = "fixgateway.io/proxy-protocol";
+
+/// A version of the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProxyVersion {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
+}
+
+impl ProxyVersion {
+    /// As it is written in the annotation; none for anything else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "v1" => Some(Self::V1),
+            "v2" => Some(Self::V2),
+            _ => None,
+        }
+    }
+}
+
 /// `maxHeldConnections` when it is not written.
 pub const HELD_CONNECTIONS_DEFAULT: u32 = 1;
 /// Largest `maxHeldConnections`: the bound of a whole gateway pod, above which a route's own says nothing.

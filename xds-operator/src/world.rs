@@ -17,7 +17,7 @@ use k8s_openapi::api::core::v1 as core_v1;
 use k8s_openapi::api::discovery::v1 as discovery_v1;
 use serde::{Deserialize, Serialize};
 
-use crate::api::{self, FIXSessionSpec};
+use crate::api::{self, FIXSessionSpec, PROXY_PROTOCOL_ANNOTATION, ProxyVersion};
 use crate::message::Origin;
 
 /// Label of an EndpointSlice that names its Service.
@@ -148,6 +148,9 @@ pub struct Service {
     pub ports: Vec<ServicePort>,
     /// It is only another name for a host outside (`type: ExternalName`).
     pub external: bool,
+    /// Its engines are told the counterparty's address by a header of this version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<ProxyVersion>,
 }
 
 /// A TCP port of a Service.
@@ -159,14 +162,61 @@ pub struct ServicePort {
     pub port: u16,
 }
 
-impl From<core_v1::Service> for Service {
-    fn from(service: core_v1::Service) -> Self {
+/// Why a Service cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ServiceError {
+    /// Not a version.
+    #[error(
+        "`{0}` is no version of the PROXY protocol; write `v1` or `v2`, or leave the annotation out for no header"
+    )]
+    ProxyProtocol(String),
+    /// An annotation that looks like ours.
+    #[error("there is no such annotation; `{PROXY_PROTOCOL_ANNOTATION}` is one")]
+    Annotation(String),
+}
+
+impl ServiceError {
+    /// The annotation that is wrong.
+    #[must_use]
+    pub fn annotation(&self) -> &str {
+        match self {
+            Self::ProxyProtocol(_) => PROXY_PROTOCOL_ANNOTATION,
+            Self::Annotation(key) => key,
+        }
+    }
+}
+
+/// The one annotation of a Service that means something to us.
+fn proxy_protocol(
+    annotations: &BTreeMap<String, String>,
+) -> Result<Option<ProxyVersion>, ServiceError> {
+    let ours = |key: &str| key.split('/').next() == Some(api::GROUP);
+    let unknown = annotations
+        .keys()
+        .find(|key| ours(key) && *key != PROXY_PROTOCOL_ANNOTATION);
+    if let Some(key) = unknown {
+        return Err(ServiceError::Annotation(key.clone()));
+    }
+    let version = |text: &String| {
+        ProxyVersion::parse(text).ok_or_else(|| ServiceError::ProxyProtocol(text.clone()))
+    };
+    annotations
+        .get(PROXY_PROTOCOL_ANNOTATION)
+        .map(version)
+        .transpose()
+}
+
+impl TryFrom<core_v1::Service> for Service {
+    type Error = ServiceError;
+
+    fn try_from(service: core_v1::Service) -> Result<Self, ServiceError> {
+        let annotations = service.metadata.annotations.unwrap_or_default();
         let spec = service.spec.unwrap_or_default();
         let ports = spec.ports.unwrap_or_default();
         let tcp = ports
             .into_iter()
             .filter(|port| is_tcp(port.protocol.as_deref()));
-        Self {
+        Ok(Self {
             ports: tcp
                 .filter_map(|port| {
                     Some(ServicePort {
@@ -176,7 +226,8 @@ impl From<core_v1::Service> for Service {
                 })
                 .collect(),
             external: spec.type_.as_deref() == Some("ExternalName"),
-        }
+            proxy_protocol: proxy_protocol(&annotations)?,
+        })
     }
 }
 

@@ -184,6 +184,10 @@ fn served(out: &mut String, snapshot: &Snapshot) {
         } else {
             endpoints.join(" ")
         };
-        writeln!(out, "{target} = {state}").unwrap();
+        let header = match snapshot.proxy_protocol.get(target) {
+            Some(version) => format!(", told by {version:?}"),
+            None => String::new(),
+        };
+        writeln!(out, "{target} = {state}{header}").unwrap();
     }
 }

@@ -20,6 +20,7 @@ use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use envoy_types::pb::envoy::extensions::filters::network::wasm::v3::Wasm;
 use envoy_types::pb::google::protobuf::BytesValue;
 use fixgw_core::rule::Target;
+use fixgw_operator::api::ProxyVersion;
 use fixgw_operator::xds::Snapshot;
 use fixgw_operator::xds::resources::{self, Goal, Resource, WasmCode, WasmVm};
 use prost::{Message, Name};
@@ -33,6 +34,8 @@ struct Case {
     #[serde(default)]
     endpoints: BTreeMap<String, Vec<SocketAddr>>,
     #[serde(default)]
+    proxy_protocol: BTreeMap<String, ProxyVersion>,
+    #[serde(default)]
     inline_code: Option<String>,
 }
 
@@ -45,6 +48,11 @@ impl Case {
             table_image: self.table.as_bytes().into(),
             revision: self.revision,
             endpoints: self.endpoints.iter().map(target).collect(),
+            proxy_protocol: self
+                .proxy_protocol
+                .iter()
+                .map(|(name, version)| (Target::cluster(name.clone()), *version))
+                .collect(),
         }
     }
 
@@ -105,6 +113,7 @@ fn the_same_snapshot_gives_the_same_bytes() {
                 .collect(),
         )]
         .into(),
+        proxy_protocol: BTreeMap::new(),
         inline_code: None,
     };
     let goal = |case: Case| Goal::new(&case.snapshot(), &case.vm());
@@ -115,7 +124,7 @@ fn the_same_snapshot_gives_the_same_bytes() {
 
 #[test]
 fn what_follows_is_the_same_as_what_is_made_anew() {
-    let case = |revision: u64, endpoints: &[(&str, &[&str])]| Case {
+    let case = |revision: u64, endpoints: &[(&str, &[&str])], proxied: &[&str]| Case {
         revision,
         table: format!("table {revision}"),
         endpoints: endpoints
@@ -125,13 +134,18 @@ fn what_follows_is_the_same_as_what_is_made_anew() {
                 ((*name).to_owned(), addresses.collect())
             })
             .collect(),
+        proxy_protocol: proxied
+            .iter()
+            .map(|name| ((*name).to_owned(), ProxyVersion::V2))
+            .collect(),
         inline_code: None,
     };
     let steps = [
-        case(7, &[("t/a:1", &["10.0.0.1:9"]), ("t/b:1", &[])]),
-        case(7, &[("t/a:1", &[]), ("t/b:1", &["10.0.0.1:9"])]),
-        case(8, &[("t/b:1", &["10.0.0.2:9"]), ("t/c:1", &[])]),
-        case(9, &[]),
+        case(7, &[("t/a:1", &["10.0.0.1:9"]), ("t/b:1", &[])], &[]),
+        case(7, &[("t/a:1", &[]), ("t/b:1", &["10.0.0.1:9"])], &["t/a:1"]),
+        case(8, &[("t/b:1", &["10.0.0.2:9"]), ("t/c:1", &[])], &["t/b:1"]),
+        case(9, &[("t/b:1", &["10.0.0.2:9"])], &[]),
+        case(9, &[], &[]),
     ];
     let mut goal = Goal::new(&steps[0].snapshot(), &steps[0].vm());
     for step in &steps {
@@ -153,7 +167,7 @@ fn a_version_says_what_is_inside() {
         Some(8)
     );
     assert_eq!(
-        resources::number_of(&resources::cluster(&target).version),
+        resources::number_of(&resources::cluster(&target, None).version),
         None
     );
     assert_eq!(resources::number_of("x-1"), None);

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! # a comment
-//! goal 100 t/a:1=10.0.0.1:9 t/b:1=      a snapshot: revision, targets with their endpoints
+//! goal 100 t/a:1=10.0.0.1:9 t/b:1=      a snapshot: revision, targets with their endpoints; `t/a:1=v2=10.0.0.1:9` with
+//!                                       a PROXY protocol header
 //! > cds subscribe t/a:1=held            the proxy says: TYPE subscribe NAME | NAME=held (what it accepted last)
 //!                                       | NAME=VERSION; TYPE unsubscribe NAME; TYPE ack; TYPE nack TEXT; TYPE stale
 //! vm 1 uses 100 1000                    a VM reports: revision, readiness (`last`: the one sent last)
@@ -28,9 +29,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use envoy_types::pb::envoy::config::core::v3::{TypedExtensionConfig, address, socket_address};
+use envoy_types::pb::envoy::config::cluster::v3::Cluster;
+use envoy_types::pb::envoy::config::core::v3::{
+    TypedExtensionConfig, address, socket_address, transport_socket,
+};
 use envoy_types::pb::envoy::config::endpoint::v3::{ClusterLoadAssignment, lb_endpoint};
 use envoy_types::pb::envoy::extensions::filters::network::wasm::v3::Wasm;
+use envoy_types::pb::envoy::extensions::transport_sockets::proxy_protocol::v3::ProxyProtocolUpstreamTransport;
 use envoy_types::pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource,
 };
@@ -38,6 +43,7 @@ use envoy_types::pb::google::protobuf::BytesValue;
 use envoy_types::pb::google::rpc::Status;
 use fixgw_core::readiness::Readiness;
 use fixgw_core::rule::Target;
+use fixgw_operator::api::ProxyVersion;
 use fixgw_operator::xds::Snapshot;
 use fixgw_operator::xds::resources::{Goal, WasmVm};
 use fixgw_operator::xds::rollout::{Now, Rollout, Seen, Step, VmState};
@@ -70,6 +76,7 @@ scripts! {
     a_rejected_target_counts_as_not_ready,
     a_rejected_table_keeps_what_the_old_one_needs,
     endpoints_again_after_their_cluster,
+    a_changed_cluster_gets_its_endpoints_again,
     endpoints_change_without_a_table,
     a_reconnect_sends_nothing_that_is_held,
     a_reconnect_reports_what_was_removed,
@@ -366,7 +373,7 @@ impl Stage {
     fn show_resource(&mut self, kind: &str, resource: &Resource) -> String {
         let body = &resource.resource.as_ref().unwrap().value;
         match kind {
-            "cds" => format!("+{}", resource.name),
+            "cds" => format!("+{}{}", resource.name, header(body)),
             "eds" => format!("{}={}", resource.name, addresses(body)),
             "ecds" => self.show_filter(resource, &plugin_bytes(body)),
             _ => panic!("a resource of type {kind}"),
@@ -401,11 +408,20 @@ fn vm() -> WasmVm {
 /// `100 t/a:1=10.0.0.1:9,10.0.0.2:9 t/b:1=`
 fn snapshot(words: &[&str]) -> Snapshot {
     let revision: u64 = words[0].parse().unwrap();
-    let target = |word: &&str| {
-        let (name, addresses) = word.split_once('=').unwrap();
-        let addresses = addresses.split(',').filter(|address| !address.is_empty());
+    let parts = |word: &&str| -> (Target, Option<ProxyVersion>, String) {
+        let (name, rest) = word.split_once('=').unwrap();
+        let (version, addresses) = rest.split_once('=').unwrap_or(("", rest));
         (
             Target::cluster(name.to_owned()),
+            ProxyVersion::parse(version),
+            addresses.to_owned(),
+        )
+    };
+    let target = |word: &&str| {
+        let (target, _, addresses) = parts(word);
+        let addresses = addresses.split(',').filter(|address| !address.is_empty());
+        (
+            target,
             addresses.map(|address| address.parse().unwrap()).collect(),
         )
     };
@@ -413,6 +429,11 @@ fn snapshot(words: &[&str]) -> Snapshot {
         table_image: format!("table {revision}").into_bytes().into(),
         revision,
         endpoints: words[1..].iter().map(target).collect(),
+        proxy_protocol: words[1..]
+            .iter()
+            .map(parts)
+            .filter_map(|(target, version, _)| Some((target, version?)))
+            .collect(),
     }
 }
 
@@ -433,6 +454,26 @@ fn short(type_url: &str) -> &'static str {
         Some(Kind::Filter) => "ecds",
         None => "lds",
     }
+}
+
+/// `=v2` for a cluster with a PROXY protocol header.
+fn header(body: &[u8]) -> String {
+    let Some(socket) = Cluster::decode(body).unwrap().transport_socket else {
+        return String::new();
+    };
+    let Some(transport_socket::ConfigType::TypedConfig(any)) = socket.config_type else {
+        panic!()
+    };
+    let header = ProxyProtocolUpstreamTransport::decode(&*any.value).unwrap();
+    format!(
+        "={}",
+        header
+            .config
+            .unwrap()
+            .version()
+            .as_str_name()
+            .to_lowercase()
+    )
 }
 
 fn addresses(body: &[u8]) -> String {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use fixgw_core::decision::Severity;
 
+use crate::api::ProxyVersion;
 use crate::message::Message;
 use crate::world::{
     EndpointSlice, EndpointsHalf, ExtraEndpoint, Faults, Kind, Located, ObjectName, Objects,
@@ -175,6 +176,13 @@ impl<'e> Resolver<'e> {
             Err(_) => {}
         }
         Ok(found.into_iter().collect())
+    }
+
+    /// The version of the header that the target's engines want, if they want one.
+    #[must_use]
+    pub fn proxy_protocol(&self, asked: Asked<'_>) -> Option<ProxyVersion> {
+        let name = ObjectName::new(asked.namespace, asked.service);
+        self.endpoints.services.get(&name)?.object.proxy_protocol
     }
 
     fn in_slices(

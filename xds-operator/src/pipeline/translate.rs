@@ -32,11 +32,15 @@ pub fn translate(
         users.entry(target).or_default().push((name, session));
     }
     let mut resolved: BTreeMap<Target, Vec<SocketAddr>> = BTreeMap::new();
+    let mut proxy_protocol = BTreeMap::new();
     let mut messages = Vec::new();
     for name in table.targets() {
         let target = Target::cluster(name.to_owned());
-        let answer =
-            Asked::parse(name).map_or(Err(Unresolved::NoService), |asked| resolver.resolve(asked));
+        let asked = Asked::parse(name);
+        let answer = asked.map_or(Err(Unresolved::NoService), |asked| resolver.resolve(asked));
+        if let Some(version) = asked.and_then(|asked| resolver.proxy_protocol(asked)) {
+            proxy_protocol.insert(target.clone(), version);
+        }
         let addresses = answer.unwrap_or_else(|reason| {
             let users = users.get(&target).map_or(&[][..], Vec::as_slice);
             messages.push(unresolved_message(name, &reason, users));
@@ -48,6 +52,7 @@ pub fn translate(
         table_image: image,
         revision: table.revision(),
         endpoints: resolved,
+        proxy_protocol,
     };
     (snapshot, messages)
 }

@@ -355,8 +355,19 @@ fn check_metadata(node: &Node) -> Result<(), Wrong> {
 
 fn service(node: &Node, origin: Option<Origin>) -> Result<Object, Wrong> {
     let service: core_v1::Service = node.parse()?;
+    let object = Service::try_from(service).map_err(|error| {
+        let annotation = error.annotation();
+        let written = node
+            .get("metadata")
+            .and_then(|metadata| metadata.get("annotations")?.get(annotation));
+        Wrong {
+            place: written.map_or(node.place, |node| node.place),
+            path: format!("metadata.annotations.{annotation}"),
+            what: error.to_string(),
+        }
+    })?;
     Ok(Object::Service(Arc::new(Located {
-        object: service.into(),
+        object,
         origin,
         places: Places::default(),
     })))

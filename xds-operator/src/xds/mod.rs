@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 use fixgw_core::rule::Target;
 
+use crate::api::ProxyVersion;
+
 pub mod resources;
 pub mod rollout;
 pub mod server;
@@ -25,4 +27,6 @@ pub struct Snapshot {
     pub revision: u64,
     /// Every target that the table names, with its ready endpoints. None: the target is not ready.
     pub endpoints: BTreeMap<Target, Vec<SocketAddr>>,
+    /// Targets whose engines are told the counterparty's address by a PROXY protocol header, with its version.
+    pub proxy_protocol: BTreeMap<Target, ProxyVersion>,
 }

@@ -13,13 +13,16 @@ use envoy_types::pb::envoy::config::cluster::v3::{
 };
 use envoy_types::pb::envoy::config::core::v3::{
     Address, AggregatedConfigSource, ApiVersion, AsyncDataSource, BackoffStrategy, BindConfig,
-    ConfigSource, DataSource, SocketAddress, SocketOption, TcpKeepalive, TypedExtensionConfig,
-    address, async_data_source, config_source, data_source, socket_address, socket_option,
+    ConfigSource, DataSource, ProxyProtocolConfig, SocketAddress, SocketOption, TcpKeepalive,
+    TransportSocket, TypedExtensionConfig, address, async_data_source, config_source, data_source,
+    proxy_protocol_config, socket_address, socket_option, transport_socket,
 };
 use envoy_types::pb::envoy::config::endpoint::v3::{
     ClusterLoadAssignment, Endpoint, LbEndpoint, LocalityLbEndpoints, lb_endpoint,
 };
 use envoy_types::pb::envoy::extensions::filters::network::wasm::v3::Wasm;
+use envoy_types::pb::envoy::extensions::transport_sockets::proxy_protocol::v3::ProxyProtocolUpstreamTransport;
+use envoy_types::pb::envoy::extensions::transport_sockets::raw_buffer::v3::RawBuffer;
 use envoy_types::pb::envoy::extensions::wasm::v3::{
     FailurePolicy, PluginConfig, ReloadConfig, VmConfig, plugin_config,
 };
@@ -33,6 +36,7 @@ use prost::{Message, Name};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::Snapshot;
+use crate::api::ProxyVersion;
 
 /// The runtime that Envoy's release binaries carry.
 const WASM_RUNTIME: &str = "envoy.wasm.runtime.v8";
@@ -136,6 +140,8 @@ pub fn number_of(version: &str) -> Option<u64> {
 pub struct TargetResources {
     /// Which.
     pub target: Target,
+    /// The version of the PROXY protocol header before its engines' first byte, if there is one.
+    pub proxy_protocol: Option<ProxyVersion>,
     /// Its cluster.
     pub cluster: Arc<Resource>,
     /// Its endpoints, perhaps none.
@@ -146,14 +152,22 @@ pub struct TargetResources {
 
 impl TargetResources {
     /// `before`: what was made of the same target before, if it was there.
-    fn new(target: &Target, addresses: &[SocketAddr], before: Option<&Self>) -> Self {
-        let (cluster, no_endpoints) = match before {
-            Some(before) => (before.cluster.clone(), before.no_endpoints.clone()),
-            None => (
-                Arc::new(cluster(target)),
-                Arc::new(endpoints(target.as_str(), &[])),
-            ),
-        };
+    fn new(
+        target: &Target,
+        addresses: &[SocketAddr],
+        proxy_protocol: Option<ProxyVersion>,
+        before: Option<&Self>,
+    ) -> Self {
+        let cluster = before
+            .filter(|before| before.proxy_protocol == proxy_protocol)
+            .map_or_else(
+                || Arc::new(cluster(target, proxy_protocol)),
+                |before| before.cluster.clone(),
+            );
+        let no_endpoints = before.map_or_else(
+            || Arc::new(endpoints(target.as_str(), &[])),
+            |before| before.no_endpoints.clone(),
+        );
         let endpoints = if addresses.is_empty() {
             no_endpoints.clone()
         } else {
@@ -161,6 +175,7 @@ impl TargetResources {
         };
         Self {
             target: target.clone(),
+            proxy_protocol,
             cluster,
             endpoints,
             no_endpoints,
@@ -199,7 +214,8 @@ impl Goal {
     }
 
     /// Translates the snapshot that follows, for the same VM. Endpoints change far more often than the rest, which is
-    /// shared with what was made before: a revision names one table for good, and a target one cluster.
+    /// shared with what was made before: a revision names one table for good, and a target with its PROXY protocol one
+    /// cluster.
     #[must_use]
     pub fn next(&self, snapshot: &Snapshot, vm: &WasmVm) -> Self {
         let table = if snapshot.revision == self.revision {
@@ -209,7 +225,9 @@ impl Goal {
         };
         let target = |(target, addresses): (&Target, &Vec<SocketAddr>)| {
             let name = target.as_str();
-            let made = TargetResources::new(target, addresses, self.targets.get(name));
+            let proxy_protocol = snapshot.proxy_protocol.get(target).copied();
+            let before = self.targets.get(name);
+            let made = TargetResources::new(target, addresses, proxy_protocol, before);
             (name.to_owned(), made)
         };
         Self {
@@ -222,7 +240,7 @@ impl Goal {
 
 /// The cluster of a target. Its endpoints come over the same stream.
 #[must_use]
-pub fn cluster(target: &Target) -> Resource {
+pub fn cluster(target: &Target, proxy_protocol: Option<ProxyVersion>) -> Resource {
     let content = Cluster {
         name: target.as_str().to_owned(),
         cluster_discovery_type: Some(cluster::ClusterDiscoveryType::Type(
@@ -261,7 +279,9 @@ pub fn cluster(target: &Target) -> Resource {
             ..Default::default()
         }),
         // With a shared pool, sessions that wait for one host share its failed attempts.
+        // INVARIANT: with it, a connection whose header names one counterparty could carry another's session, too.
         connection_pool_per_downstream_connection: true,
+        transport_socket: proxy_protocol.map(header_before_bytes),
         ..Default::default()
     };
     Resource::new(target.as_str().to_owned(), &content)
@@ -384,6 +404,32 @@ fn lb_endpoint(address: SocketAddr) -> LbEndpoint {
             ..Default::default()
         })),
         ..Default::default()
+    }
+}
+
+/// Plain bytes with a header before the first one, and no TLVs: what a load balancer before us or `tcp_proxy` adds is not
+/// for engines.
+fn header_before_bytes(version: ProxyVersion) -> TransportSocket {
+    let version = match version {
+        ProxyVersion::V1 => proxy_protocol_config::Version::V1,
+        ProxyVersion::V2 => proxy_protocol_config::Version::V2,
+    };
+    let plain = transport_socket("envoy.transport_sockets.raw_buffer", &RawBuffer {});
+    let header = ProxyProtocolUpstreamTransport {
+        config: Some(ProxyProtocolConfig {
+            version: version.into(),
+            ..Default::default()
+        }),
+        transport_socket: Some(plain),
+        ..Default::default()
+    };
+    transport_socket("envoy.transport_sockets.upstream_proxy_protocol", &header)
+}
+
+fn transport_socket<T: Message + Name>(name: &str, content: &T) -> TransportSocket {
+    TransportSocket {
+        name: name.to_owned(),
+        config_type: Some(transport_socket::ConfigType::TypedConfig(pack(content))),
     }
 }
 

@@ -640,7 +640,7 @@ mod tests {
     fn clusters(count: usize) -> Vec<Arc<Resource>> {
         let target = |index| Target::service("t", &format!("engine-{index:04}"), 1);
         (0..count)
-            .map(|index| Arc::new(resources::cluster(&target(index))))
+            .map(|index| Arc::new(resources::cluster(&target(index), None)))
             .collect()
     }
 
