@@ -8,12 +8,15 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use fixgw_e2e::echo::EchoEngine;
 use fixgw_e2e::fix;
-use fixgw_e2e::fixture::{Directory, Route};
+use fixgw_e2e::fixture::{self, Directory, Route};
 use fixgw_e2e::gateway::{Gateway, LISTENER, Setup};
+use fixgw_e2e::peer::{Peer, Session};
 use fixgw_e2e::process::{Stream, kind, text, wait_until};
 use fixgw_e2e::proxy;
 use fixgw_e2e::raw::RawClient;
+use fixgw_e2e::tap::Tap;
 use fixgw_e2e::tool;
+use fixgw_e2e::unbroken::LiveSession;
 use serde_json::Value;
 
 const TRUSTED: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
@@ -434,5 +437,168 @@ fn headers_need_somebody_who_may_send_them_and_the_other_way_round() {
             assert!(said.contains(told), "`{told}` in {said}");
         }
         assert!(gateway.children().is_empty(), "{arguments:?}");
+    }
+}
+
+/// A header of this version, or none.
+fn header(version: Option<&str>, source: SocketAddr, destination: SocketAddr) -> Vec<u8> {
+    match version {
+        Some("v1") => proxy::v1(source, destination),
+        Some("v2") => proxy::v2(source, destination, &[]),
+        Some(other) => panic!("no version `{other}`"),
+        None => Vec::new(),
+    }
+}
+
+/// Says of a Service which header its engines want.
+fn annotate(directory: &Directory, service: &str, version: Option<&str>) {
+    let yaml = version.map_or_else(
+        || fixture::service_yaml(service),
+        |version| fixture::proxied_service_yaml(service, version),
+    );
+    directory.write(&format!("{service}-service"), &yaml);
+}
+
+/// A gateway with BROKER at an engine of the Service `told`, which wants a header.
+fn with_engine_that_is_told(
+    version: &str,
+    more: impl FnOnce(Setup) -> Setup,
+) -> (Directory, EchoEngine, Gateway) {
+    let told = EchoEngine::start("told");
+    let directory =
+        Directory::of(&[Route::new("broker", "told").value("SenderCompID49", "BROKER")]);
+    directory.put_service("told", &[told.address()]);
+    annotate(&directory, "told", Some(version));
+    let gateway = more(Setup::over(&directory)).start();
+    (directory, told, gateway)
+}
+
+#[test]
+fn an_engine_is_told_the_address_once_before_the_logon_and_the_logon_once() {
+    for version in ["v1", "v2"] {
+        let (_directory, told, gateway) = with_engine_that_is_told(version, |setup| setup);
+        for (one_by_one, index) in [(false, 0), (true, 1)] {
+            let mut client = RawClient::connect(gateway.address());
+            let header = header(Some(version), client.address(), gateway.address());
+            let wanted = [header, logon(), b"and more".to_vec()].concat();
+            if one_by_one {
+                client.send_one_by_one(&logon());
+            } else {
+                client.send(&logon());
+            }
+            assert_eq!(client.take_greeting(), "told");
+            client.send(b"and more");
+            assert_eq!(client.take(wanted.len()), wanted);
+            assert_eq!(told.received()[index], wanted);
+        }
+        // One that another route leads elsewhere tells nothing, and neither does a connection that is refused.
+        let mut refused = RawClient::connect(gateway.address());
+        refused.send(&fix::logon("FIX.4.4", "NOBODY", "VENUE", &[]));
+        let _ = refused.take_to_end();
+        assert_eq!(told.received().len(), 2);
+    }
+}
+
+#[test]
+fn an_engine_behind_two_proxies_is_told_what_the_load_balancer_said_and_no_more() {
+    for version in ["v1", "v2"] {
+        let (_directory, told, gateway) = with_engine_that_is_told(version, |setup| {
+            setup.arguments([
+                "--proxy-protocol",
+                "required",
+                "--proxy-trusted",
+                "127.0.0.2/32",
+            ])
+        });
+        let pairs = [far(), far_in_ipv6()];
+        for ((source, destination), index) in pairs.into_iter().zip(0..) {
+            let mut client = RawClient::connect_from(TRUSTED, gateway.address());
+            let said = proxy::v2(source, destination, &[(0xE0, b"matched"), (0x02, b"host")]);
+            client.send(&[said, logon()].concat());
+            assert_eq!(client.take_greeting(), "told");
+            let wanted = [header(Some(version), source, destination), logon()].concat();
+            assert_eq!(client.take(wanted.len()), wanted);
+            assert_eq!(told.received()[index], wanted);
+        }
+    }
+}
+
+/// Sessions at a light engine, with what it should have received of each.
+struct Live {
+    client: RawClient,
+    sent: Vec<u8>,
+}
+
+/// Opens sessions until one has the header that is wanted. Each of them has this one or the one before, and its Logon
+/// once and whole.
+fn session_with(
+    version: Option<&str>,
+    before: Option<&str>,
+    gateway: &Gateway,
+    engine: &EchoEngine,
+) -> Live {
+    wait_until(&format!("a session with {version:?}"), || {
+        let index = engine.received().len();
+        let mut client = RawClient::connect(gateway.address());
+        client.send(&logon());
+        let form = |version| {
+            let header = header(version, client.address(), gateway.address());
+            [header, logon()].concat()
+        };
+        let (wanted, old) = (form(version), form(before));
+        let received = wait_until("the Logon", || {
+            let bytes = engine.received().get(index).cloned()?;
+            bytes.ends_with(&logon()).then_some(bytes)
+        });
+        assert!(received == wanted || received == old, "{received:?}");
+        (received == wanted).then(|| {
+            client.take_greeting();
+            client.take(wanted.len());
+            let sent = wanted;
+            Live { client, sent }
+        })
+    })
+}
+
+#[test]
+fn an_annotation_that_comes_changes_and_goes_ends_no_session_and_loses_no_byte() {
+    let session = Session::new("FIX.4.4", "FUND", "LIVE");
+    let engine = Peer::engine("engine", std::slice::from_ref(&session));
+    let (tap, light) = (Tap::before(engine.address()), EchoEngine::start("light"));
+    let directory = Directory::of(&[
+        Route::new("fund", "engine").value("SenderCompID49", "FUND"),
+        Route::new("broker", "light").value("SenderCompID49", "BROKER"),
+    ]);
+    directory.put_service("engine", &[tap.address()]);
+    directory.put_service("light", &[light.address()]);
+    let gateway = Setup::over(&directory).start();
+    let counterparty = Peer::counterparty(
+        "counterparty",
+        gateway.address(),
+        std::slice::from_ref(&session),
+    );
+    let mut quickfix = LiveSession::begin(&session, &counterparty, &engine, &tap);
+    let mut live = vec![session_with(None, None, &gateway, &light)];
+    let mut before = None;
+    for version in [Some("v2"), Some("v1"), None] {
+        for service in ["engine", "light"] {
+            annotate(&directory, service, version);
+        }
+        live.push(session_with(version, before, &gateway, &light));
+        before = version;
+        for session in &mut live {
+            let order = fix::order("FIX.4.4", "BROKER", "VENUE", 2, 1);
+            session.client.send(&order);
+            assert_eq!(session.client.take(order.len()), order);
+            session.sent.extend(order);
+        }
+        quickfix.exchange(5);
+    }
+    quickfix.assert_unbroken();
+    let received = light.received();
+    for session in &live {
+        assert!(session.client.is_open() || session.client.received().is_empty());
+        let own = received.iter().filter(|bytes| **bytes == session.sent);
+        assert!(own.count() >= 1, "bytes of both ends agree");
     }
 }

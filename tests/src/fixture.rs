@@ -87,6 +87,15 @@ pub fn service_yaml(name: &str) -> String {
     )
 }
 
+/// As [`service_yaml`], for a Service whose engines want a PROXY protocol header of this version.
+#[must_use]
+pub fn proxied_service_yaml(name: &str, version: &str) -> String {
+    service_yaml(name).replace(
+        " }\nspec:",
+        &format!(", annotations: {{ fixgateway.io/proxy-protocol: {version} }} }}\nspec:"),
+    )
+}
+
 /// EndpointSlices of a Service: one for each endpoint, since a slice has one port for all of its addresses.
 #[must_use]
 pub fn slices_yaml(service: &str, endpoints: &[SocketAddr]) -> String {

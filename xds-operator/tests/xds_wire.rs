@@ -470,6 +470,6 @@ fn snapshot(revision: u64, targets: &[(&str, &str)]) -> Snapshot {
         table_image: format!("table {revision}").into_bytes().into(),
         revision,
         endpoints: targets.iter().map(target).collect(),
-        proxy_protocol: BTreeMap::new(),
+        proxy_protocol: std::collections::BTreeMap::new(),
     }
 }

@@ -6,7 +6,8 @@
 //! Invariants:
 //! - A named endpoint subscription is always answered, if need be with none: a cluster waits for it.
 //! - A rejected version is not sent again until its content changes, or the proxy asks for the resource anew.
-//! - Endpoints are sent again after their cluster was sent: the new cluster has none of its own.
+//! - Endpoints are sent again after their cluster was sent: the new cluster has none of its own. That must not wait for
+//!   the acknowledgement: Envoy acknowledges clusters when they have their endpoints.
 //! - A discovered filter is never removed: new connections would be closed, and the VM would go away.
 //! - A type that we do not serve is answered with nothing, so that nobody waits for it.
 
@@ -211,6 +212,9 @@ impl Session {
         view: &View<'_>,
         system_version: u64,
     ) -> Option<DeltaDiscoveryResponse> {
+        if kind == Kind::Endpoints {
+            self.send_endpoints_of_clusters_on_their_way();
+        }
         let number = self.responses + 1;
         let (resources, removed) = self.subscription_mut(kind).next(kind, view, number)?;
         self.responses = number;
@@ -286,8 +290,21 @@ impl Session {
         }
     }
 
-    /// After an answer about clusters: a cluster that was made anew waits for endpoints that the proxy holds already.
-    /// A rejected response counts too, for Envoy may have taken a part of it.
+    /// A cluster that is made anew waits for endpoints that the proxy holds already, and its acknowledgement with it.
+    fn send_endpoints_of_clusters_on_their_way(&mut self) {
+        let Some(sent) = &self.clusters.in_flight else {
+            return;
+        };
+        for name in sent.resources.keys() {
+            let held = self.endpoints.held.get(name);
+            if held.is_some_and(|held| held.sent_in < sent.number) {
+                self.endpoints.asked.insert(name.clone());
+            }
+        }
+    }
+
+    /// After an answer about clusters, as before it; what the proxy said it holds meanwhile is found here. A rejected
+    /// response counts too, for Envoy may have taken a part of it.
     fn send_endpoints_again(&mut self, told: &Told, sent_in: u64) {
         let names: Vec<&String> = match told {
             Told::Acknowledged { resources, .. } => {
