@@ -28,7 +28,7 @@ fn record() -> DecisionRecord {
 
 fn origin() -> Origin {
     Origin {
-        proxy: None,
+        proxy: Some("192.0.2.1:40000".to_owned()),
         source: "192.0.2.7:40001".to_owned(),
         listener: "fix".to_owned(),
         connection_id: u64::MAX,
@@ -80,11 +80,13 @@ fn every_part_of_a_record_is_found_where_the_protocol_has_it() {
         (attribute::CONNECTION_ID, i64::MAX.to_string()),
         (attribute::DECISION, "REJECT_ENGINE".to_owned()),
         (attribute::LISTENER, "fix".to_owned()),
+        (attribute::PROXY, "192.0.2.1:40000".to_owned()),
         (attribute::REASON, "no_match".to_owned()),
         (attribute::RECEIVED, "8=FIX.4.4|554=[REDACTED]|".to_owned()),
         (attribute::RECEIVED_BYTES, "93".to_owned()),
         (attribute::REVISION, "7".to_owned()),
         (attribute::SOURCE, "192.0.2.7:40001".to_owned()),
+        (attribute::SOURCE_RANGE, "192.0.2.0/24".to_owned()),
         (attribute::TARGET, "fixgw-reject-engine".to_owned()),
         ("fixgw.field.SenderCompID49", "BROKER_A".to_owned()),
     ];
