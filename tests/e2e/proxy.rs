@@ -5,18 +5,20 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use fixgw_e2e::echo::EchoEngine;
 use fixgw_e2e::fix;
 use fixgw_e2e::fixture::{self, Directory, Route};
 use fixgw_e2e::gateway::{Gateway, LISTENER, Setup};
 use fixgw_e2e::peer::{Peer, Session};
-use fixgw_e2e::process::{Stream, kind, text, wait_until};
+use fixgw_e2e::process::{Ending, Stream, kind, signal_pid, text, wait_until};
 use fixgw_e2e::proxy;
 use fixgw_e2e::raw::RawClient;
 use fixgw_e2e::tap::Tap;
 use fixgw_e2e::tool;
 use fixgw_e2e::unbroken::LiveSession;
+use rustix::process::Signal;
 use serde_json::Value;
 
 const TRUSTED: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
@@ -597,8 +599,107 @@ fn an_annotation_that_comes_changes_and_goes_ends_no_session_and_loses_no_byte()
     quickfix.assert_unbroken();
     let received = light.received();
     for session in &live {
-        assert!(session.client.is_open() || session.client.received().is_empty());
-        let own = received.iter().filter(|bytes| **bytes == session.sent);
-        assert!(own.count() >= 1, "bytes of both ends agree");
+        assert!(received.contains(&session.sent), "bytes of both ends agree");
+    }
+}
+
+#[test]
+fn an_annotation_that_changes_while_the_control_plane_is_away_takes_effect_when_it_is_back() {
+    let (directory, told, gateway) = with_engine_that_is_told("v1", |setup| setup);
+    let mut live = session_with(Some("v1"), None, &gateway, &told);
+    let control = gateway.child("control");
+    // Stopped, so that it cannot see the change before it ends.
+    signal_pid(control, Signal::STOP);
+    annotate(&directory, "told", Some("v2"));
+    gateway.kill_child("control");
+    let _later = session_with(Some("v2"), Some("v1"), &gateway, &told);
+    live.client.send(b"still here");
+    assert_eq!(live.client.take(10), b"still here");
+}
+
+/// Threads that begin one session after the other while something changes.
+const CONNECTING: usize = 4;
+
+#[test]
+fn sessions_that_begin_while_annotations_change_have_one_form_or_another_and_lose_no_byte() {
+    let (directory, _told, gateway) = with_engine_that_is_told("v2", |setup| setup);
+    let changed = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let begin = || {
+            while !changed.load(Ordering::Acquire) {
+                let mut client = RawClient::connect(gateway.address());
+                client.send(&logon());
+                assert_eq!(client.take_greeting(), "told");
+                let form = |version| header(version, client.address(), gateway.address());
+                let forms = [form(Some("v1")), form(Some("v2")), form(None)];
+                let first = client.take(1);
+                let header = forms
+                    .into_iter()
+                    .map(|header| [header, logon()].concat())
+                    .find(|form| form.starts_with(&first))
+                    .expect("a header or a Logon begins like this");
+                assert_eq!(client.take(header.len() - 1), header[1..]);
+            }
+        };
+        let ending = Ending(&changed);
+        let connecting: Vec<_> = (0..CONNECTING).map(|_| scope.spawn(begin)).collect();
+        let mut before = Some("v2");
+        for version in [Some("v1"), None, Some("v2"), None, Some("v1")] {
+            annotate(&directory, "told", version);
+            wait_until(&format!("a session with {version:?}"), || {
+                let mut client = RawClient::connect(gateway.address());
+                client.send(&logon());
+                client.take_greeting();
+                let form = |version| header(version, client.address(), gateway.address());
+                let (wanted, old) = (form(version), form(before));
+                let shortest = wanted.len().min(old.len()) + logon().len();
+                let received = client.take(shortest);
+                [wanted, logon()]
+                    .concat()
+                    .starts_with(&received)
+                    .then_some(())
+            });
+            before = version;
+        }
+        drop(ending);
+        for connecting in connecting {
+            connecting.join().expect("every session begins");
+        }
+    });
+}
+
+/// More clusters than go to a proxy at once.
+const SERVICES: usize = 150;
+
+#[test]
+fn many_annotations_at_once_take_effect_in_batches() {
+    let told = EchoEngine::start("told");
+    let directory = Directory::new();
+    let name = |index: usize| format!("engine-{index:03}");
+    let (mut routes, mut slices) = (String::new(), String::new());
+    for index in 0..SERVICES {
+        let route = Route::new(&name(index), &name(index));
+        routes += &format!(
+            "---\n{}",
+            route.value("SenderCompID49", &name(index)).yaml()
+        );
+        slices += &fixture::slices_yaml(&name(index), &[told.address()]);
+    }
+    let services = |yaml: &dyn Fn(&str) -> String| {
+        let documents = (0..SERVICES).map(|index| format!("---\n{}", yaml(&name(index))));
+        directory.write("services", &documents.collect::<String>());
+    };
+    directory.write("routes", &routes);
+    directory.write("slices", &slices);
+    services(&fixture::service_yaml);
+    let gateway = Setup::over(&directory).start();
+    services(&|name| fixture::proxied_service_yaml(name, "v2"));
+    for index in [0, SERVICES - 1] {
+        wait_until("a session with a header", || {
+            let mut client = RawClient::connect(gateway.address());
+            client.send(&fix::logon("FIX.4.4", &name(index), "VENUE", &[]));
+            client.take_greeting();
+            (client.take(1) == proxy::SIGNATURE[..1]).then_some(())
+        });
     }
 }
