@@ -61,14 +61,16 @@ impl Context for Stream {}
 impl StreamContext for Stream {
     fn on_new_connection(&mut self) -> Action {
         let id = self.id;
-        let accepted = contained("on_new_connection", || -> Result<(), HostError> {
+        let accepted = contained("on_new_connection", || -> Result<Phase, HostError> {
             let now_ms = host::monotonic_ms()?;
+            let waited_ms = host::ms_since_accept();
             crate::root::restore();
-            worker::with(|worker| worker.accept(id, now_ms));
-            Ok(())
+            // Its deadline may be over by now: nothing that it sends is looked at then.
+            let step = worker::with(|worker| worker.accept(id, now_ms, waited_ms));
+            perform(step)
         });
         match accepted {
-            Some(Ok(())) => Action::Pause,
+            Some(Ok(phase)) => self.go_on(phase),
             Some(Err(HostError)) | None => self.fail(),
         }
     }
@@ -92,7 +94,8 @@ impl StreamContext for Stream {
         }
         let id = self.id;
         contained("on_downstream_close", || {
-            if let Some(record) = worker::with(|worker| worker.gone(id)) {
+            let failure = host::transport_failure();
+            if let Some(record) = worker::with(|worker| worker.gone(id, &failure)) {
                 send(&record);
             }
         });
@@ -154,7 +157,8 @@ fn send(record: &DecisionRecord) {
     if worker::with(|worker| worker.settings().decision_cluster.is_none()) {
         return;
     }
-    let encoded = otlp::log_record(record, &host::origin(), host::unix_nanos());
+    let origin = host::origin(record.received_bytes > 0);
+    let encoded = otlp::log_record(record, &origin, host::unix_nanos());
     worker::with(|worker| worker.outbox.push(encoded));
 }
 

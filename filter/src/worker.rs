@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use fixgw_core::config::Settings;
 use fixgw_core::connection::{Connection, Step, View};
-use fixgw_core::decision::DecisionRecord;
+use fixgw_core::decision::{DecisionRecord, Reason};
 use fixgw_core::outbox::{Outbox, Reporter};
 use fixgw_core::readiness::Readiness;
 use fixgw_core::report::VmReport;
@@ -46,6 +46,7 @@ struct Kept {
 #[derive(Clone, Copy, Default)]
 struct Counts {
     silent_connections: u64,
+    failed_handshakes: u64,
     panics: u64,
     stale_configurations: u64,
 }
@@ -153,7 +154,7 @@ impl Worker {
     }
 
     fn count_stale(&mut self) {
-        self.counts.stale_configurations = self.counts.stale_configurations.saturating_add(1);
+        add_one(&mut self.counts.stale_configurations);
     }
 
     /// Revision in use.
@@ -183,6 +184,7 @@ impl Worker {
             records_dropped: self.outbox.dropped(),
             panics: self.counts.panics,
             stale_configurations: self.counts.stale_configurations,
+            failed_handshakes: self.counts.failed_handshakes,
         }
     }
 
@@ -191,10 +193,16 @@ impl Worker {
         self.has_served
     }
 
-    /// A connection was accepted.
-    pub(crate) fn accept(&mut self, id: u32, now_ms: u64) {
+    /// A connection was accepted, so long ago.
+    pub(crate) fn accept(&mut self, id: u32, now_ms: u64, waited_ms: u64) -> Step {
+        self.insert(id, now_ms.saturating_sub(waited_ms));
+        self.react(id, |connection, view| connection.tick(now_ms, view))
+            .unwrap_or(Step::Wait)
+    }
+
+    fn insert(&mut self, id: u32, accepted_ms: u64) {
         self.has_served = true;
-        let connection = Connection::accepted(now_ms, &self.settings);
+        let connection = Connection::accepted(accepted_ms, &self.settings);
         self.waiting.insert(id, connection);
     }
 
@@ -214,8 +222,14 @@ impl Worker {
         if !connection.waiting() {
             self.waiting.remove(&id);
         }
-        if matches!(step, Step::Close { record: None }) {
-            self.counts.silent_connections = self.counts.silent_connections.saturating_add(1);
+        match &step {
+            Step::Close { record: None } => add_one(&mut self.counts.silent_connections),
+            Step::Close {
+                record: Some(record),
+            } if record.reason == Reason::TlsHandshakeFailed => {
+                add_one(&mut self.counts.failed_handshakes);
+            }
+            _ => {}
         }
         Some(step)
     }
@@ -227,10 +241,10 @@ impl Worker {
         })
     }
 
-    /// A connection is gone.
-    pub(crate) fn gone(&mut self, id: u32) -> Option<Box<DecisionRecord>> {
+    /// A connection is gone; `failure` is what Envoy says of its transport socket.
+    pub(crate) fn gone(&mut self, id: u32, failure: &[u8]) -> Option<Box<DecisionRecord>> {
         let step = self.react(id, |connection, view| Step::Close {
-            record: connection.gone(view),
+            record: connection.gone(view, failure),
         });
         match step {
             Some(Step::Close { record }) => record,
@@ -241,7 +255,7 @@ impl Worker {
     /// A fault in the filter on one connection.
     pub(crate) fn failed(&mut self, id: u32) -> Step {
         // It may have been decided already when the fault struck.
-        self.accept(id, 0);
+        self.insert(id, 0);
         self.react(id, Connection::failed)
             .unwrap_or(Step::Close { record: None })
     }
@@ -255,4 +269,8 @@ impl Worker {
         });
         steps.collect()
     }
+}
+
+const fn add_one(count: &mut u64) {
+    *count = count.saturating_add(1);
 }
