@@ -19,3 +19,4 @@ mod routing;
 mod secrecy;
 mod sequence;
 mod start;
+mod tls;

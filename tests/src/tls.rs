@@ -275,7 +275,7 @@ impl TlsClient {
         self.address
     }
 
-    /// Sends a Logon, the handshake before it, and returns the name of the light engine that answers.
+    /// Sends a Logon, the handshake before it, and returns the name of the light engine that echoes it.
     ///
     /// # Errors
     /// What the handshake or the connection failed by. (With TLS 1.3 a client learns only when it reads that its
@@ -284,7 +284,9 @@ impl TlsClient {
         self.stream
             .write_all(logon)
             .map_err(|error| error.to_string())?;
-        self.greeting()
+        let greeting = self.greeting()?;
+        self.assert_back(logon);
+        Ok(greeting)
     }
 
     fn greeting(&mut self) -> Result<String, String> {
@@ -306,6 +308,10 @@ impl TlsClient {
         self.stream
             .write_all(bytes)
             .expect("the session takes bytes");
+        self.assert_back(bytes);
+    }
+
+    fn assert_back(&mut self, bytes: &[u8]) {
         let mut back = vec![0; bytes.len()];
         self.stream
             .read_exact(&mut back)

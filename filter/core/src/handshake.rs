@@ -8,6 +8,8 @@ use alloc::string::String;
 
 use crate::redact;
 
+/// In a text about the connection, not about TLS: the client reset it, and that is no failure of a handshake.
+const SYSTEM: &str = "system library";
 /// What Envoy's texts of this kind begin with. A plaintext connection that breaks has no text, or another.
 const BEGIN: &str = "TLS_error:";
 /// What they end with.
@@ -121,6 +123,9 @@ const MEANINGS: [(&str, &str); 27] = [
 pub fn in_words(failure: &[u8]) -> Option<String> {
     let failure = core::str::from_utf8(failure).ok()?;
     let said = failure.strip_prefix(BEGIN)?;
+    if said.contains(SYSTEM) {
+        return None;
+    }
     let said = said.strip_suffix(END).unwrap_or(said);
     let own = redact::peer_text(said.trim_start_matches('|').as_bytes())?;
     // Some of Envoy's texts have `_` for blanks.
@@ -189,7 +194,14 @@ mod tests {
 
     #[test]
     fn what_is_no_tls_error_has_no_words() {
-        for other in ["", "remote_reset", "TLS_error:", "TLS_error::TLS_error_end"] {
+        let reset = "TLS_error:|33554536:system library:OPENSSL_internal:Connection reset by peer:TLS_error_end";
+        for other in [
+            reset,
+            "",
+            "remote_reset",
+            "TLS_error:",
+            "TLS_error::TLS_error_end",
+        ] {
             assert_eq!(in_words(other.as_bytes()), None, "{other}");
         }
     }

@@ -15,7 +15,7 @@ use rustls::SignatureAlgorithm;
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use serde_json::{Value, json};
+use serde_json::json;
 use thiserror::Error;
 use x509_cert::der::pem::{LineEnding, encode_string};
 use x509_cert::der::{Decode as _, Encode as _};
@@ -121,13 +121,23 @@ pub struct Good {
     pub about: String,
     /// When the (first) certificate in them expires.
     pub expires: Timestamp,
-    /// What Envoy gets. INVARIANT: may hold the private key, so it goes to Envoy alone.
+    /// What Envoy gets, and nobody else.
     pub secret: Secret,
 }
 
-/// One field of Envoy's `Secret`. Never formatted: it may hold a private key.
+/// What Envoy gets. Never formatted: there may be a private key.
 #[derive(Clone)]
-pub struct Secret(&'static str, Value);
+pub enum Secret {
+    /// What the gateway shows, as PEM.
+    Identity {
+        /// The certificates.
+        chain: String,
+        /// The key of the first of them.
+        key: String,
+    },
+    /// What clients' certificates must come from, as PEM.
+    ClientCa(String),
+}
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -136,13 +146,36 @@ impl fmt::Debug for Secret {
 }
 
 impl Secret {
-    /// The file that Envoy discovers the secret `name` in, as version `version`.
+    /// What must stand in a file of its own.
     #[must_use]
-    pub fn discovery(&self, name: &str, version: u64) -> Vec<u8> {
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            Self::Identity { key, .. } => Some(key),
+            Self::ClientCa(_) => None,
+        }
+    }
+
+    /// The file that Envoy discovers the secret `name` in, as version `version`. The key stands in `key_file` instead:
+    /// Envoy writes what it discovers to its log when that is told to be chatty.
+    #[must_use]
+    pub fn discovery(&self, name: &str, version: u64, key_file: &Path) -> Vec<u8> {
+        let (kind, body) = match self {
+            Self::Identity { chain, .. } => (
+                "tls_certificate",
+                json!({
+                    "certificate_chain": { "inline_string": chain },
+                    "private_key": { "filename": key_file },
+                }),
+            ),
+            Self::ClientCa(authorities) => (
+                "validation_context",
+                json!({ "trusted_ca": { "inline_string": authorities } }),
+            ),
+        };
         let resource = json!({
             "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
             "name": name,
-            (self.0): self.1,
+            (kind): body,
         });
         json!({ "version_info": version.to_string(), "resources": [resource] })
             .to_string()
@@ -321,13 +354,10 @@ fn judge_identity(certificate: &File<'_>, key: &File<'_>, now: Timestamp) -> Res
     Ok(Good {
         about: format!("{}, valid until {}", leaf.about(), leaf.expires()),
         expires: leaf.expires(),
-        secret: Secret(
-            "tls_certificate",
-            json!({
-                "certificate_chain": { "inline_string": pem_of(&chain) },
-                "private_key": { "inline_string": pem(label, private.secret_der()) },
-            }),
-        ),
+        secret: Secret::Identity {
+            chain: pem_of(&chain),
+            key: pem(label, private.secret_der()),
+        },
     })
 }
 
@@ -359,10 +389,7 @@ fn judge_client_ca(file: &File<'_>, now: Timestamp) -> Result<Good, Fault> {
     Ok(Good {
         about: format!("{}, valid until {}{others}", first.about(), first.expires()),
         expires: first.expires(),
-        secret: Secret(
-            "validation_context",
-            json!({ "trusted_ca": { "inline_string": pem_of(&authorities) } }),
-        ),
+        secret: Secret::ClientCa(pem_of(&authorities)),
     })
 }
 

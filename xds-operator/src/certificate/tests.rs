@@ -8,6 +8,8 @@
 use jiff::SignedDuration;
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, date_time_ymd};
 
+use serde_json::Value;
+
 use super::*;
 
 /// Within the validity of what [`Issued::new`] issues.
@@ -72,21 +74,18 @@ fn envoy_gets_what_was_read_and_nothing_else_that_stands_in_the_files() {
     let (issued, other) = (Issued::new("gw.example"), Issued::new("other"));
     let noisy = format!("a comment\n{}\n{}", issued.certificate, other.key);
     let good = judge(&noisy, &format!("{}{}", issued.key, other.key), now()).unwrap();
-    let discovery: Value = serde_json::from_slice(&good.secret.discovery("name", 7)).unwrap();
+    let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(lines(good.secret.key().unwrap()), lines(&issued.key));
+    let discovery = good.secret.discovery("name", 7, Path::new("/run/key"));
+    let discovery: Value = serde_json::from_slice(&discovery).unwrap();
     assert_eq!(discovery["version_info"], "7");
     let secret = &discovery["resources"][0];
     assert_eq!(secret["name"], "name");
-    let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
-    let inline = |part: &str| {
-        secret["tls_certificate"][part]["inline_string"]
-            .as_str()
-            .unwrap()
-    };
-    assert_eq!(
-        lines(inline("certificate_chain")),
-        lines(&issued.certificate)
-    );
-    assert_eq!(lines(inline("private_key")), lines(&issued.key));
+    let body = &secret["tls_certificate"];
+    let chain = body["certificate_chain"]["inline_string"].as_str();
+    assert_eq!(lines(chain.unwrap()), lines(&issued.certificate));
+    // Envoy would log what it discovers.
+    assert_eq!(body["private_key"], json!({ "filename": "/run/key" }));
 }
 
 #[test]
@@ -94,8 +93,10 @@ fn a_chain_is_kept_in_its_order_and_a_file_may_hold_both() {
     let (leaf, middle) = (Issued::new("leaf"), Issued::new("middle"));
     let both = format!("{}{}{}", leaf.certificate, middle.certificate, leaf.key);
     let good = judge(&both, &both, now()).unwrap();
-    let chain = good.secret.1["certificate_chain"]["inline_string"].clone();
-    assert_eq!(chain.as_str().unwrap().matches("BEGIN").count(), 2);
+    let Secret::Identity { chain, .. } = &good.secret else {
+        panic!("an identity")
+    };
+    assert_eq!(chain.matches("BEGIN").count(), 2);
     assert!(good.about.contains("leaf"));
 }
 
@@ -185,8 +186,10 @@ fn of_several_client_cas_one_must_be_valid() {
         "{}",
         good.about
     );
-    let secret = good.secret.1["trusted_ca"]["inline_string"].clone();
-    assert_eq!(secret.as_str().unwrap().matches("BEGIN").count(), 2);
+    let Secret::ClientCa(authorities) = &good.secret else {
+        panic!("a client CA")
+    };
+    assert_eq!(authorities.matches("BEGIN").count(), 2);
     let late: Timestamp = "2031-06-01T00:00:00Z".parse().unwrap();
     assert!(matches!(judge(&both, late), Err(Fault::Expired(..))));
     let early: Timestamp = "2029-06-01T00:00:00Z".parse().unwrap();

@@ -179,11 +179,12 @@ impl Kept {
     /// Puts it where Envoy discovers it. Envoy notices a file that is moved there, and not one that is written to.
     fn hand_over(&mut self, digest: Digest, good: Good) -> io::Result<()> {
         self.version += 1;
-        let directory = self.path.parent().unwrap_or(Path::new("."));
-        // Readable by this user alone.
-        let mut draft = NamedTempFile::new_in(directory)?;
-        draft.write_all(&good.secret.discovery(self.secret, self.version))?;
-        draft.persist(&self.path).map_err(|error| error.error)?;
+        let key_file = self.key_file();
+        if let Some(key) = good.secret.key() {
+            put(&key_file, key.as_bytes())?;
+        }
+        let discovery = good.secret.discovery(self.secret, self.version, &key_file);
+        put(&self.path, &discovery)?;
         self.handed = Some(Handed {
             digest,
             about: good.about,
@@ -210,6 +211,7 @@ impl Kept {
         }
         self.refused = self.refused.max(state.refused);
         // Envoy has read it, or shall not read it any more.
+        let _ = fs::remove_file(self.key_file());
         let _ = fs::remove_file(&self.path);
         if taken {
             self.watch.take(handed.digest, handed.expires);
@@ -269,6 +271,11 @@ impl Kept {
         Said::gateway(Severity::Error, message)
     }
 
+    /// Another one for each version: Envoy watches the files that a secret names, too.
+    fn key_file(&self) -> PathBuf {
+        self.path.with_extension(format!("{}.key", self.version))
+    }
+
     fn called(&self) -> String {
         format!("the {} `{}`", self.material.name(), self.paths())
     }
@@ -281,6 +288,15 @@ impl Kept {
             .map(|path| path.display().to_string())
             .unwrap_or_default()
     }
+}
+
+/// Puts a file into its place in one step, readable by this user alone.
+fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let mut draft = NamedTempFile::new_in(directory)?;
+    draft.write_all(bytes)?;
+    draft.persist(path).map_err(|error| error.error)?;
+    Ok(())
 }
 
 fn contents(material: &Material) -> Vec<Content> {
