@@ -8,9 +8,9 @@
 use std::panic::{self, AssertUnwindSafe};
 use std::time::{Duration, UNIX_EPOCH};
 
-use fixgw_core::decision::{Origin, Reason, Severity};
-use fixgw_core::names;
+use fixgw_core::decision::{Origin, Reason, Severity, Tls};
 use fixgw_core::path::Path;
+use fixgw_core::{names, redact};
 use prost::Message;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, LogLevel, Status};
@@ -196,8 +196,36 @@ pub(crate) fn path() -> Result<Path, HostError> {
     Ok(Path::read(state.as_deref(), &source))
 }
 
-/// Where the current connection comes from.
-pub(crate) fn origin() -> Origin {
+/// Milliseconds since the current connection was accepted, by the wall clock; 0 if Envoy does not say. What waits before
+/// the filter is there (listener filters, so the first bytes of a TLS client) is in it.
+pub(crate) fn ms_since_accept() -> u64 {
+    let accepted = property(&["request", "time"])
+        .and_then(|bytes| <[u8; 8]>::try_from(bytes).ok())
+        .map(u64::from_le_bytes);
+    accepted.map_or(0, |nanos| unix_nanos().saturating_sub(nanos) / 1_000_000)
+}
+
+/// Why the current connection's transport socket failed, in Envoy's words; empty if it did not.
+pub(crate) fn transport_failure() -> Vec<u8> {
+    property(&["connection", "transport_failure_reason"]).unwrap_or_default()
+}
+
+/// What TLS says of the current connection. `established`: it has sent something, so the handshake is done.
+///
+/// INVARIANT: the version is never read before that. Envoy 1.40 would answer `TLSv1.2` then, and stay with it. And a
+/// certificate is nobody's before it.
+fn tls(established: bool) -> Tls {
+    let read = |name| redact::peer_text(&property(&["connection", name])?);
+    let read_established = |name| if established { read(name) } else { None };
+    Tls {
+        server_name: read("requested_server_name"),
+        version: read_established("tls_version"),
+        client_certificate: read_established("subject_peer_certificate"),
+    }
+}
+
+/// Where the current connection comes from. `established`: it has sent something.
+pub(crate) fn origin(established: bool) -> Origin {
     let path = path().ok();
     let connection_id = property(&["connection", "id"])
         .and_then(|bytes| <[u8; 8]>::try_from(bytes).ok())
@@ -211,6 +239,7 @@ pub(crate) fn origin() -> Origin {
         // The filter chain has its listener's name.
         listener: text_property(&["xds", "filter_chain_name"]),
         connection_id,
+        tls: tls(established),
     }
 }
 

@@ -66,19 +66,21 @@ impl Context for Stream {}
 impl StreamContext for Stream {
     fn on_new_connection(&mut self) -> Action {
         let id = self.id;
-        let accepted = contained("on_new_connection", || -> Result<(), HostError> {
+        let accepted = contained("on_new_connection", || -> Result<Phase, HostError> {
             let path = host::path()?;
+            let now_ms = host::monotonic_ms()?;
             let arrival = Arrival {
-                now_ms: host::monotonic_ms()?,
+                accepted_ms: now_ms.saturating_sub(host::ms_since_accept()),
                 source: SourceAddress::of_socket(path.source()),
             };
             crate::root::restore();
             let plugin = self.plugin.clone();
-            worker::with(|worker| worker.accept(id, arrival, &path, plugin));
-            Ok(())
+            // Its deadline may be over by now: nothing that it sends is looked at then.
+            let step = worker::with(|worker| worker.accept(id, now_ms, arrival, &path, plugin));
+            perform(&self.plugin, step)
         });
         match accepted {
-            Some(Ok(())) => Action::Pause,
+            Some(Ok(phase)) => self.go_on(phase),
             Some(Err(HostError)) | None => self.fail(),
         }
     }
@@ -103,7 +105,8 @@ impl StreamContext for Stream {
         }
         let (id, plugin) = (self.id, &self.plugin);
         contained("on_downstream_close", || {
-            if let Some(record) = worker::with(|worker| worker.gone(id)) {
+            let failure = host::transport_failure();
+            if let Some(record) = worker::with(|worker| worker.gone(id, &failure)) {
                 send(plugin, &record);
             }
         });
@@ -162,7 +165,7 @@ pub(crate) fn perform_from_outside(id: u32, plugin: Rc<Plugin>, step: Step) {
 
 /// Hands a record to the outbox; where no cluster takes records, to Envoy's log.
 fn send(plugin: &Plugin, record: &DecisionRecord) {
-    let origin = host::origin();
+    let origin = host::origin(record.received_bytes > 0);
     match &plugin.settings().decision_cluster {
         Some(cluster) => {
             let encoded = otlp::log_record(record, &origin, host::unix_nanos());

@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use fixgw_core::config::Settings;
 use fixgw_core::connection::{Arrival, Connection, Step, View};
-use fixgw_core::decision::DecisionRecord;
+use fixgw_core::decision::{DecisionRecord, Reason};
 use fixgw_core::inline::InlineRoutes;
 use fixgw_core::outbox::{Batch, Outbox, Reporter};
 use fixgw_core::path::Path;
@@ -86,6 +86,7 @@ struct Kept {
 #[derive(Clone, Copy, Default)]
 struct Counts {
     silent_connections: u64,
+    failed_handshakes: u64,
     panics: u64,
     stale_configurations: u64,
 }
@@ -227,7 +228,7 @@ impl Worker {
     }
 
     fn count_stale(&mut self) {
-        self.counts.stale_configurations = self.counts.stale_configurations.saturating_add(1);
+        add_one(&mut self.counts.stale_configurations);
     }
 
     /// Revision in use.
@@ -257,6 +258,7 @@ impl Worker {
             records_dropped: self.outboxes.values().map(Outbox::dropped).sum(),
             panics: self.counts.panics,
             stale_configurations: self.counts.stale_configurations,
+            failed_handshakes: self.counts.failed_handshakes,
         }
     }
 
@@ -266,10 +268,19 @@ impl Worker {
     }
 
     /// A connection was accepted.
-    pub(crate) fn accept(&mut self, id: u32, arrival: Arrival, path: &Path, plugin: Rc<Plugin>) {
+    pub(crate) fn accept(
+        &mut self,
+        id: u32,
+        now_ms: u64,
+        arrival: Arrival,
+        path: &Path,
+        plugin: Rc<Plugin>,
+    ) -> Step {
         self.has_served = true;
         let connection = Connection::accepted(arrival, plugin.settings()).by(path);
         self.waiting.insert(id, Waiting { connection, plugin });
+        self.react(id, |connection, view| connection.tick(now_ms, view))
+            .unwrap_or(Step::Wait)
     }
 
     /// Lets a waiting connection react; forgets it once it is decided. `None` when it does not wait.
@@ -295,8 +306,14 @@ impl Worker {
         if !connection.waiting() {
             self.waiting.remove(&id);
         }
-        if matches!(step, Step::Close { record: None }) {
-            self.counts.silent_connections = self.counts.silent_connections.saturating_add(1);
+        match &step {
+            Step::Close { record: None } => add_one(&mut self.counts.silent_connections),
+            Step::Close {
+                record: Some(record),
+            } if record.reason == Reason::TlsHandshakeFailed => {
+                add_one(&mut self.counts.failed_handshakes);
+            }
+            _ => {}
         }
         Some(step)
     }
@@ -308,10 +325,10 @@ impl Worker {
         })
     }
 
-    /// A connection is gone.
-    pub(crate) fn gone(&mut self, id: u32) -> Option<Box<DecisionRecord>> {
+    /// A connection is gone; `failure` is what Envoy says of its transport socket.
+    pub(crate) fn gone(&mut self, id: u32, failure: &[u8]) -> Option<Box<DecisionRecord>> {
         let step = self.react(id, |connection, view| Step::Close {
-            record: connection.gone(view),
+            record: connection.gone(view, failure),
         });
         match step {
             Some(Step::Close { record }) => record,
@@ -341,4 +358,8 @@ impl Worker {
         });
         steps.collect()
     }
+}
+
+const fn add_one(count: &mut u64) {
+    *count = count.saturating_add(1);
 }

@@ -63,7 +63,10 @@ impl Text {
             Some(Reason::NoReadyEndpoint) => "No engine is ready for this session",
             Some(Reason::NoTable | Reason::InternalError) => "Gateway cannot route a Logon now",
             Some(Reason::NotFix | Reason::NotLogon) => "First message is not a Logon",
-            Some(Reason::Matched | Reason::UntrustedProxy) | None => "Logon refused by the gateway",
+            // Who fails the handshake, or is refused for his PROXY header, never gets here.
+            Some(Reason::Matched | Reason::TlsHandshakeFailed | Reason::UntrustedProxy) | None => {
+                "Logon refused by the gateway"
+            }
         }
     }
 }

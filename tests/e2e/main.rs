@@ -22,3 +22,4 @@ mod secrecy;
 mod sequence;
 mod sources;
 mod start;
+mod tls;

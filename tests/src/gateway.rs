@@ -15,10 +15,14 @@ use crate::fixture::{Directory, NAMESPACE};
 use crate::process::{Process, is_alive, kind, signal_pid, text, wait_until};
 use crate::raw::RawClient;
 use crate::socket::unused_port;
+use crate::tls::Files;
 use crate::tool;
 
 /// At least two workers, because what one of them does must not depend on the other.
 pub const WORKERS: u64 = 2;
+
+/// The listener with TLS, where there is one.
+pub const TLS_LISTENER: &str = "secure";
 
 /// The listener that most tests use.
 pub const LISTENER: &str = "main";
@@ -34,6 +38,7 @@ pub struct Setup {
     state: Option<PathBuf>,
     admin: Option<SocketAddr>,
     json: bool,
+    temporary: Option<PathBuf>,
     more: Vec<OsString>,
 }
 
@@ -57,6 +62,7 @@ impl Setup {
             state: None,
             admin: None,
             json: true,
+            temporary: None,
             more: Vec::new(),
         }
     }
@@ -72,6 +78,35 @@ impl Setup {
     #[must_use]
     pub fn listener(mut self, name: &str, address: SocketAddr) -> Self {
         self.listeners.push(format!("{name}={address}"));
+        self
+    }
+
+    /// A listener with TLS and the certificate of these files.
+    #[must_use]
+    pub fn tls(self, files: &Files) -> Self {
+        let (certificate, key) = (files.certificate(), files.key());
+        self.arguments(["--listen-tls", &format!("{TLS_LISTENER}=127.0.0.1:0")])
+            .arguments(["--cert", &certificate.display().to_string()])
+            .arguments(["--key", &key.display().to_string()])
+    }
+
+    /// Clients with a certificate of these files' client CA only.
+    #[must_use]
+    pub fn client_ca(self, files: &Files) -> Self {
+        self.arguments(["--client-ca", &files.client_ca().display().to_string()])
+    }
+
+    /// No listener but those in the arguments.
+    #[must_use]
+    pub fn without_listener(mut self) -> Self {
+        self.listeners.clear();
+        self
+    }
+
+    /// Where it keeps its temporary files.
+    #[must_use]
+    pub fn temporary(mut self, directory: &Path) -> Self {
+        self.temporary = Some(directory.to_owned());
         self
     }
 
@@ -151,6 +186,9 @@ impl Setup {
                 command.arg("--admin").arg(admin.to_string());
             }
             command.args(&self.more);
+            if let Some(temporary) = &self.temporary {
+                command.env("TMPDIR", temporary);
+            }
         });
         Gateway {
             process,
@@ -292,6 +330,16 @@ impl Gateway {
         self.process
             .wait_after(mark, "a newer revision to be applied", |event| {
                 kind(event) == "applied" && Some(revision(event)) > before
+            })
+    }
+
+    /// Waits for a message about the gateway itself after `mark`, of this severity and with this text in it.
+    pub fn wait_said(&self, mark: usize, severity: &str, part: &str) -> Value {
+        self.process
+            .wait_after(mark, &format!("{severity} with `{part}`"), |event| {
+                kind(event) == "gateway"
+                    && text(event, "severity") == severity
+                    && text(event, "message").contains(part)
             })
     }
 

@@ -31,5 +31,6 @@ pub mod raw;
 pub mod secret;
 pub mod socket;
 pub mod tap;
+pub mod tls;
 pub mod tool;
 pub mod unbroken;

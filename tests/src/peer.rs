@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::process::{Process, kind, text};
+use crate::tls::Files;
 use crate::tool;
 
 /// One FIX session, seen from the counterparty.
@@ -314,6 +315,7 @@ pub struct Counterparty {
     sessions: Vec<Session>,
     reconnect_seconds: u32,
     store: Option<PathBuf>,
+    tls: Option<Value>,
 }
 
 impl Counterparty {
@@ -326,7 +328,17 @@ impl Counterparty {
             sessions: sessions.to_vec(),
             reconnect_seconds: 1,
             store: None,
+            tls: None,
         }
+    }
+
+    /// Speaks TLS, with the certificate of these files, and trusts their CA.
+    #[must_use]
+    pub fn tls(mut self, files: &Files) -> Self {
+        self.tls = Some(json!({
+            "ca": files.client_ca(), "certificate": files.certificate(), "key": files.key(),
+        }));
+        self
     }
 
     /// Does not connect a second time within a test.
@@ -354,6 +366,7 @@ impl Counterparty {
         let settings = json!({
             "host": self.address.ip().to_string(), "port": self.address.port(),
             "reconnect": self.reconnect_seconds, "store": self.store.as_deref().map(Path::to_string_lossy), "sessions": sessions,
+            "tls": self.tls,
         });
         Peer::start(&self.name, "counterparty.py", &settings)
     }

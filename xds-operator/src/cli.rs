@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::builder::{ArgPredicate, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand};
 use fixgw_core::range::SourceRange;
 
@@ -27,7 +28,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a gateway over a directory of FIXSession, Service and EndpointSlice objects
-    Up(UpArgs),
+    Up(Box<UpArgs>),
     /// Run the control plane alone, for an Envoy that was started elsewhere
     Control(ControlArgs),
     /// Show how the gateway reads bytes
@@ -61,6 +62,7 @@ pub struct SourceArgs {
 #[command(after_help = "Examples:
   fixgw up examples/quickstart --listen main=127.0.0.1:9878
   fixgw up rules --endpoint trading/algo-engine-svc=127.0.0.1:9876
+  fixgw up rules --listen-tls main=0.0.0.0:9879 --cert tls.crt --key tls.key --client-ca brokers.pem
   fixgw up rules --json | jq 'select(.event == \"decision\")'
 
 Exit codes: 0 stopped by Ctrl-C or SIGTERM, 1 a part of the gateway failed, 2 it could not start.")]
@@ -68,11 +70,12 @@ pub struct UpArgs {
     /// The objects.
     #[command(flatten)]
     pub source: SourceArgs,
-    /// A listener; repeatable. Port 0 takes a free one
+    /// A listener without TLS; repeatable. Port 0 takes a free one. With --listen-tls there is none unless it is given
     #[arg(
         long = "listen",
         value_name = "NAME=ADDR:PORT",
-        default_value = "main=127.0.0.1:9878"
+        default_value = "main=127.0.0.1:9878",
+        default_value_if("tls_listeners", ArgPredicate::IsPresent, None)
     )]
     pub listeners: Vec<Listener>,
     /// Take PROXY protocol headers (v1 and v2) from load balancers, on every listener
@@ -82,6 +85,9 @@ pub struct UpArgs {
     /// are refused
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
     pub proxy_trusted: Vec<SourceRange>,
+    /// Listeners with TLS.
+    #[command(flatten)]
+    pub tls: TlsArgs,
     /// Worker threads of Envoy [default: one for each processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub workers: Option<u32>,
@@ -119,6 +125,81 @@ pub struct UpArgs {
     #[arg(long, value_name = "LEVEL", default_value = "warning",
         value_parser = ["trace", "debug", "info", "warning", "error", "critical", "off"])]
     pub envoy_log_level: String,
+}
+
+/// Listeners with TLS, and what they show and ask for. The files are read again when they change: new connections get
+/// what is new, live sessions go on.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "TLS")]
+pub struct TlsArgs {
+    /// A listener with TLS; repeatable. Needs --cert and --key
+    #[arg(
+        id = "tls_listeners",
+        long = "listen-tls",
+        value_name = "NAME=ADDR:PORT",
+        requires_all = ["certificate", "key"]
+    )]
+    pub listeners: Vec<Listener>,
+    /// Certificate of all listeners with TLS, with its intermediate ones behind it (PEM)
+    #[arg(long = "cert", value_name = "PATH", requires = "tls_listeners")]
+    pub certificate: Option<PathBuf>,
+    /// Key of the certificate, not encrypted (PEM; RSA of 2048 to 4096 bits, or ECDSA P-256 or P-384)
+    #[arg(long, value_name = "PATH", requires = "tls_listeners")]
+    pub key: Option<PathBuf>,
+    /// Certificate authorities that clients' certificates must come from (PEM); without it none is asked for
+    #[arg(long, value_name = "PATH", requires = "tls_listeners")]
+    pub client_ca: Option<PathBuf>,
+    /// Lowest version of TLS that is taken
+    #[arg(
+        long = "tls-min",
+        value_enum,
+        value_name = "VERSION",
+        default_value_t = TlsVersion::V1_2,
+        requires = "tls_listeners"
+    )]
+    pub minimum: TlsVersion,
+    /// Cipher suites for TLS 1.2, separated by colons, the preferred one first; those of TLS 1.3 are fixed
+    #[arg(
+        long = "tls-ciphers",
+        value_name = "A:B…",
+        value_delimiter = ':',
+        requires = "tls_listeners",
+        value_parser = PossibleValuesParser::new(CIPHER_SUITES)
+    )]
+    pub cipher_suites: Vec<String>,
+}
+
+/// Cipher suites of TLS 1.2 that can be asked for: those of Envoy 1.40 that keep what was sent secret though the key
+/// should come out later. The last four are there for old clients.
+pub const CIPHER_SUITES: [&str; 10] = [
+    "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "ECDHE-RSA-AES128-GCM-SHA256",
+    "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "ECDHE-RSA-AES256-GCM-SHA384",
+    "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "ECDHE-RSA-CHACHA20-POLY1305",
+    "ECDHE-ECDSA-AES128-SHA",
+    "ECDHE-RSA-AES128-SHA",
+    "ECDHE-ECDSA-AES256-SHA",
+    "ECDHE-RSA-AES256-SHA",
+];
+
+/// A version of TLS. Older ones are broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum TlsVersion {
+    /// TLS 1.2
+    #[value(name = "1.2")]
+    V1_2,
+    /// TLS 1.3
+    #[value(name = "1.3")]
+    V1_3,
+}
+
+impl UpArgs {
+    /// All listeners, those without TLS first.
+    pub fn all_listeners(&self) -> impl Iterator<Item = &Listener> {
+        self.listeners.iter().chain(&self.tls.listeners)
+    }
 }
 
 /// `fixgw control`
@@ -242,5 +323,81 @@ impl FromStr for Xds {
         text.parse()
             .map(Self::Address)
             .map_err(|_| format!("`{text}` is neither an address with a port nor `stdin`"))
+    }
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+mod tests {
+    use super::*;
+
+    fn up(line: &str) -> Result<Box<UpArgs>, String> {
+        let words = ["fixgw", "up", "rules"]
+            .into_iter()
+            .chain(line.split_whitespace());
+        match Cli::try_parse_from(words) {
+            Ok(Cli {
+                command: Command::Up(args),
+            }) => Ok(args),
+            Ok(_) => panic!("not `up`"),
+            Err(error) => {
+                assert_eq!(error.exit_code(), 2, "{error}");
+                Err(error.to_string())
+            }
+        }
+    }
+
+    const TLS: &str = "--listen-tls tls=127.0.0.1:9879 --cert c --key k";
+
+    #[test]
+    fn there_is_a_plaintext_listener_unless_one_with_tls_is_asked_for() {
+        let names = |line: &str| -> Vec<String> {
+            let args = up(line).unwrap();
+            args.all_listeners().map(|l| l.name.clone()).collect()
+        };
+        assert_eq!(names(""), ["main"]);
+        assert_eq!(names(TLS), ["tls"]);
+        assert_eq!(
+            names(&format!(
+                "{TLS} --listen plain=127.0.0.1:1 --listen-tls b=127.0.0.1:2"
+            )),
+            ["plain", "tls", "b"]
+        );
+    }
+
+    #[test]
+    fn tls_options_need_each_other() {
+        for (line, missing) in [
+            ("--listen-tls tls=127.0.0.1:1", "--cert"),
+            ("--listen-tls tls=127.0.0.1:1 --cert c", "--key"),
+            ("--listen-tls tls=127.0.0.1:1 --key k", "--cert"),
+            ("--cert c", "--listen-tls"),
+            ("--key k", "--listen-tls"),
+            ("--client-ca ca", "--listen-tls"),
+            ("--tls-min 1.3", "--listen-tls"),
+            ("--tls-min 1.2", "--listen-tls"),
+            ("--tls-ciphers ECDHE-RSA-AES128-GCM-SHA256", "--listen-tls"),
+        ] {
+            let refused = up(line).unwrap_err();
+            assert!(refused.contains(missing), "{line}: {refused}");
+        }
+    }
+
+    #[test]
+    fn a_version_and_a_cipher_suite_must_be_known() {
+        assert!(
+            up(&format!("{TLS} --tls-min 1.1"))
+                .unwrap_err()
+                .contains("1.2, 1.3")
+        );
+        let refused = up(&format!("{TLS} --tls-ciphers RC4-SHA")).unwrap_err();
+        assert!(refused.contains("ECDHE-RSA-AES128-GCM-SHA256"), "{refused}");
+        let two = "ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES128-GCM-SHA256";
+        let args = up(&format!("{TLS} --tls-ciphers {two}")).unwrap();
+        assert_eq!(args.tls.cipher_suites.join(":"), two);
     }
 }

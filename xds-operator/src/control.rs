@@ -21,7 +21,7 @@ use crate::cli::{ControlArgs, Xds};
 use crate::message::Message;
 use crate::pipeline::settle::Times;
 use crate::pipeline::{Outcome, Pipeline};
-use crate::said::{Said, Speaker};
+use crate::said::{Counts, Said, Speaker};
 use crate::source::directory::{Directory, DirectoryError};
 use crate::state::{StateDirectory, StateError};
 use crate::world::World;
@@ -332,18 +332,13 @@ fn tell(
         }),
         tokio::spawn(async move {
             let mut told = None;
-            let mut told_counts = (0, 0, 0);
+            let mut told_counts = Counts::default();
             while fleet.changed().await.is_ok() {
                 let now = fleet.borrow_and_update().clone();
                 let counts = counts(&now);
                 if counts != told_counts {
                     told_counts = counts;
-                    let (silent_connections, records_dropped, panics) = counts;
-                    of_fleet.say(&Said::Counts {
-                        silent_connections,
-                        records_dropped,
-                        panics,
-                    });
+                    of_fleet.say(&Said::Counts(counts));
                 }
                 let now = applied(&now, *revision.borrow(), vms);
                 if let Some((revision, readiness, vms)) = now
@@ -361,15 +356,14 @@ fn tell(
     ]
 }
 
-/// Silent connections, dropped records and panics of all live VMs.
-fn counts(fleet: &Fleet) -> (u64, u64, u64) {
+/// The counts of all live VMs.
+fn counts(fleet: &Fleet) -> Counts {
     let vms = fleet.proxies.values().flat_map(|proxy| &proxy.vms);
-    vms.fold((0, 0, 0), |(silent, dropped, panics), vm| {
-        (
-            silent.saturating_add(vm.silent_connections),
-            dropped.saturating_add(vm.records_dropped),
-            panics.saturating_add(vm.panics),
-        )
+    vms.fold(Counts::default(), |sum, vm| Counts {
+        silent_connections: sum.silent_connections.saturating_add(vm.silent_connections),
+        failed_handshakes: sum.failed_handshakes.saturating_add(vm.failed_handshakes),
+        records_dropped: sum.records_dropped.saturating_add(vm.records_dropped),
+        panics: sum.panics.saturating_add(vm.panics),
     })
 }
 

@@ -1,6 +1,7 @@
 //! What should the proxies hold, and how does it get there? The control plane of FIX gateway.
 
 pub mod api;
+pub mod certificate;
 pub mod cli;
 pub mod control;
 pub mod message;

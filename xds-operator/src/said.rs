@@ -53,16 +53,8 @@ pub enum Said {
         /// VMs: one for each worker, and one for Envoy's main thread.
         vms: usize,
     },
-    /// What is counted rather than told one by one, over all live VMs. Told when it has changed.
-    #[serde(rename_all = "camelCase")]
-    Counts {
-        /// Connections that ended without a byte sent: health checks mostly.
-        silent_connections: u64,
-        /// Decision records that no one took in time.
-        records_dropped: u64,
-        /// Panics that were contained.
-        panics: u64,
-    },
+    /// What is counted rather than told one by one. Told when it has changed.
+    Counts(Counts),
     /// Something about an object of the directory, or about the set of them.
     Object {
         /// How grave it is.
@@ -103,6 +95,20 @@ pub enum Said {
     Stopped {},
 }
 
+/// Counts over all live VMs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Counts {
+    /// Connections that ended without a byte sent: health checks mostly.
+    pub silent_connections: u64,
+    /// TLS handshakes that came to nothing; each has its decision record, too.
+    pub failed_handshakes: u64,
+    /// Decision records that no one took in time.
+    pub records_dropped: u64,
+    /// Panics that were contained.
+    pub panics: u64,
+}
+
 impl Said {
     /// Something about the gateway itself.
     #[must_use]
@@ -121,7 +127,7 @@ impl Said {
             | Self::Ready { .. }
             | Self::Applied { .. }
             | Self::Stopped {} => Severity::Info.label(),
-            Self::Child { .. } | Self::Counts { .. } => Severity::Debug.label(),
+            Self::Child { .. } | Self::Counts(_) => Severity::Debug.label(),
         }
     }
 
@@ -130,7 +136,7 @@ impl Said {
     pub fn text(&self, time: jiff::Timestamp, colour: bool) -> Option<String> {
         let text = match self {
             Self::Decision(decision) => return Some(decision.line(colour)),
-            Self::Child { .. } | Self::Counts { .. } => return None,
+            Self::Child { .. } | Self::Counts(_) => return None,
             Self::Listening { name, address } => format!("listener {name} on {address}"),
             Self::Ready { revision, workers } => {
                 format!("ready: {workers} workers use revision {revision}; stop with Ctrl-C")

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use fixgw_core::decision::{Decision, DecisionRecord, Origin, Reason, attribute};
+use fixgw_core::decision::{Decision, DecisionRecord, Origin, Reason, Tls, attribute};
 use fixgw_core::otlp;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -32,6 +32,11 @@ fn origin() -> Origin {
         source: "192.0.2.7:40001".to_owned(),
         listener: "fix".to_owned(),
         connection_id: u64::MAX,
+        tls: Tls {
+            server_name: Some("gw.example".to_owned()),
+            version: Some("TLSv1.3".to_owned()),
+            client_certificate: Some("CN=BROKER_A".to_owned()),
+        },
     }
 }
 
@@ -77,6 +82,9 @@ fn every_part_of_a_record_is_found_where_the_protocol_has_it() {
     assert_eq!(log.event_name, attribute::EVENT_DECISION);
     assert_eq!(text(log.body), "REJECT_ENGINE no_match");
     let expected = [
+        (attribute::SERVER_NAME, "gw.example".to_owned()),
+        (attribute::TLS_VERSION, "TLSv1.3".to_owned()),
+        (attribute::CLIENT_CERTIFICATE, "CN=BROKER_A".to_owned()),
         (attribute::CONNECTION_ID, i64::MAX.to_string()),
         (attribute::DECISION, "REJECT_ENGINE".to_owned()),
         (attribute::LISTENER, "fix".to_owned()),

@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 use crate::agreement::{self, Verdict};
 use crate::config::Settings;
 use crate::decision::{Decision, DecisionRecord, Reason};
+use crate::handshake;
 use crate::limits;
 use crate::path::Path;
 use crate::range::SourceAddress;
@@ -76,8 +77,8 @@ pub enum Step {
 /// What is known of a connection when it is accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Arrival {
-    /// When: milliseconds of a clock that never goes back.
-    pub now_ms: u64,
+    /// When: milliseconds of a clock that never goes back. Behind listener filters that is earlier than now.
+    pub accepted_ms: u64,
     /// Where from, if that is an IP address.
     pub source: Option<SourceAddress>,
 }
@@ -107,7 +108,7 @@ impl Connection {
         let timeout_ms = u64::from(settings.logon_timeout_ms);
         Self {
             state: State::Waiting(0),
-            deadline_ms: arrival.now_ms.saturating_add(timeout_ms),
+            deadline_ms: arrival.accepted_ms.saturating_add(timeout_ms),
             source: arrival.source,
             refusal: None,
         }
@@ -190,14 +191,27 @@ impl Connection {
         ))
     }
 
-    /// The counterparty is gone without a FIN. A record if it said something that was no whole Logon.
-    pub fn gone(&mut self, view: View<'_>) -> Option<Box<DecisionRecord>> {
+    /// The counterparty is gone without a FIN. A record if it said something that was no whole Logon, or if TLS failed:
+    /// `failure` is what Envoy says of its transport socket then.
+    pub fn gone(&mut self, view: View<'_>, failure: &[u8]) -> Option<Box<DecisionRecord>> {
         let State::Waiting(bytes) = self.state else {
             return None;
         };
         self.state = State::Decided;
-        let reason = Reason::IncompleteLogon;
-        (bytes > 0).then(|| Box::new(record(view, Decision::Closed, reason, None, bytes)))
+        let detail = handshake::in_words(failure);
+        let reason = match (bytes, &detail) {
+            (0, None) => return None,
+            // Bytes come through after a handshake only.
+            (0, Some(_)) => Reason::TlsHandshakeFailed,
+            (1.., _) => Reason::IncompleteLogon,
+        };
+        Some(Box::new(record(
+            view,
+            Decision::Closed,
+            reason,
+            detail,
+            bytes,
+        )))
     }
 
     /// A fault in the filter on this connection: it alone is closed.
@@ -482,9 +496,9 @@ mod tests {
             .into_bytes()
     }
 
-    fn at(now_ms: u64) -> Arrival {
+    fn at(accepted_ms: u64) -> Arrival {
         Arrival {
-            now_ms,
+            accepted_ms,
             ..Arrival::default()
         }
     }
@@ -577,13 +591,29 @@ mod tests {
     fn who_goes_away_silently_leaves_no_record() {
         let gateway = Gateway::new();
         let mut silent = Connection::accepted(Arrival::default(), &gateway.settings);
-        assert_eq!(silent.gone(gateway.view()), None);
+        assert_eq!(silent.gone(gateway.view(), b""), None);
         let mut half = Connection::accepted(Arrival::default(), &gateway.settings);
         half.received(gateway.view(), b"8=FIX", false);
-        let record = half.gone(gateway.view()).unwrap();
+        let record = half.gone(gateway.view(), b"").unwrap();
         assert_eq!(record.reason, Reason::IncompleteLogon);
         assert_eq!(record.received_bytes, 5);
-        assert_eq!(half.gone(gateway.view()), None);
+        assert_eq!(half.gone(gateway.view(), b""), None);
+    }
+
+    #[test]
+    fn a_handshake_that_failed_is_told_and_one_that_succeeded_leaves_the_logon_to_blame() {
+        let gateway = Gateway::new();
+        let failure =
+            b"TLS_error:|1:SSL routines:OPENSSL_internal:WRONG_VERSION_NUMBER:TLS_error_end";
+        let mut failed = Connection::accepted(Arrival::default(), &gateway.settings);
+        let record = failed.gone(gateway.view(), failure).unwrap();
+        assert_eq!(record.reason, Reason::TlsHandshakeFailed);
+        assert!(record.detail.unwrap().contains("WRONG_VERSION_NUMBER"));
+        let mut half = Connection::accepted(Arrival::default(), &gateway.settings);
+        half.received(gateway.view(), b"8=FIX", false);
+        let record = half.gone(gateway.view(), failure).unwrap();
+        assert_eq!(record.reason, Reason::IncompleteLogon);
+        assert!(record.detail.is_some());
     }
 
     #[test]
@@ -732,7 +762,7 @@ mod tests {
             || Connection::accepted(Arrival::default(), &gateway.settings).by(&stranger());
         let silent = Step::Close { record: None };
         assert_eq!(stranger().received(gateway.view(), b"", true), silent);
-        assert_eq!(stranger().gone(gateway.view()), None);
+        assert_eq!(stranger().gone(gateway.view(), b""), None);
         let (reason, _) = closed(stranger().tick(10_000, gateway.view()));
         assert_eq!(reason, Reason::UntrustedProxy);
     }

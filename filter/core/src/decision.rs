@@ -57,6 +57,8 @@ pub enum Reason {
     IncompleteLogon,
     /// A PROXY protocol header from an address that may not send one.
     UntrustedProxy,
+    /// The TLS handshake came to nothing.
+    TlsHandshakeFailed,
     /// The route's target has no ready endpoint.
     NoReadyEndpoint,
     /// The worker has no table yet.
@@ -67,7 +69,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for docs and tests.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Matched,
         Self::NoMatch,
         Self::AmbiguousField,
@@ -79,6 +81,7 @@ impl Reason {
         Self::LogonTimeout,
         Self::IncompleteLogon,
         Self::UntrustedProxy,
+        Self::TlsHandshakeFailed,
         Self::NoReadyEndpoint,
         Self::NoTable,
         Self::InternalError,
@@ -99,6 +102,7 @@ impl Reason {
             Self::LogonTimeout => "logon_timeout",
             Self::IncompleteLogon => "incomplete_logon",
             Self::UntrustedProxy => "untrusted_proxy",
+            Self::TlsHandshakeFailed => "tls_handshake_failed",
             Self::NoReadyEndpoint => "no_ready_endpoint",
             Self::NoTable => "no_table",
             Self::InternalError => "internal_error",
@@ -126,7 +130,8 @@ impl Reason {
             | Self::TooManyFields
             | Self::LogonTimeout
             | Self::IncompleteLogon
-            | Self::UntrustedProxy => Severity::Warn,
+            | Self::UntrustedProxy
+            | Self::TlsHandshakeFailed => Severity::Warn,
             Self::NoReadyEndpoint | Self::NoTable | Self::InternalError => Severity::Error,
             Self::AmbiguousRoute => Severity::Critical,
         }
@@ -194,6 +199,12 @@ pub mod attribute {
     pub const PROXY: &str = "fixgw.proxy";
     /// Name of the listener
     pub const LISTENER: &str = "fixgw.listener";
+    /// Name that the TLS client asked for (SNI)
+    pub const SERVER_NAME: &str = "fixgw.server_name";
+    /// Version of TLS
+    pub const TLS_VERSION: &str = "fixgw.tls_version";
+    /// Subject of the client certificate
+    pub const CLIENT_CERTIFICATE: &str = "fixgw.client_certificate";
     /// Envoy's number of the connection
     pub const CONNECTION_ID: &str = "fixgw.connection_id";
     /// Revision of the table that decided
@@ -228,6 +239,19 @@ pub struct Origin {
     pub listener: String,
     /// Envoy's number of the connection.
     pub connection_id: u64,
+    /// What TLS said of it; on a plaintext listener nothing. Every text in it has passed [`crate::redact::peer_text`].
+    pub tls: Tls,
+}
+
+/// What is known of a connection through TLS.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Name that the client asked for (SNI). Nothing proves that it meant this gateway.
+    pub server_name: Option<String>,
+    /// Version, once the handshake is done.
+    pub version: Option<String>,
+    /// Subject of the client certificate, once the handshake has proven it.
+    pub client_certificate: Option<String>,
 }
 
 /// One decision. Every text in it has passed [`crate::redact`].
@@ -283,6 +307,12 @@ impl DecisionRecord {
         );
         let optional = [
             (attribute::PROXY, &origin.proxy),
+            (attribute::SERVER_NAME, &origin.tls.server_name),
+            (attribute::TLS_VERSION, &origin.tls.version),
+            (
+                attribute::CLIENT_CERTIFICATE,
+                &origin.tls.client_certificate,
+            ),
             (attribute::ROUTE, &self.route),
             (attribute::TARGET, &self.target),
             (attribute::SOURCE_RANGE, &self.source_range),

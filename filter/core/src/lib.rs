@@ -12,6 +12,7 @@ pub mod agreement;
 pub mod config;
 pub mod connection;
 pub mod decision;
+pub mod handshake;
 pub mod inline;
 pub mod limits;
 pub mod names;

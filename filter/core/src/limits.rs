@@ -36,6 +36,8 @@ pub const TARGETS_MAX: usize = 100_000;
 
 /// Bytes of one value in a log line; longer ones are cut there, and say so.
 pub const VALUE_SHOWN_BYTES_MAX: usize = 64;
+/// Bytes of a name that TLS brought (SNI, subject of a client certificate) in a log line. A DNS name has up to 253.
+pub const PEER_TEXT_SHOWN_BYTES_MAX: usize = 256;
 /// Bytes of the received bytes in a decision record; what follows is only counted.
 pub const RECEIVED_SHOWN_BYTES_MAX: usize = 512;
 /// Fields in a decision record that no route decided.

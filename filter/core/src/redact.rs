@@ -140,6 +140,24 @@ pub fn recorded(value: FieldValue<'_>, disclosure: Disclosure) -> Option<String>
     Some(shown.to_string())
 }
 
+/// A text that the counterparty chose outside of FIX (the name that it asked for by TLS, its certificate's subject): every
+/// byte that is not printable ASCII escaped, cut at [`limits::PEER_TEXT_SHOWN_BYTES_MAX`]. `None` if there is none.
+#[must_use]
+pub fn peer_text(bytes: &[u8]) -> Option<String> {
+    let mut text = String::new();
+    for byte in bytes.iter().take(limits::PEER_TEXT_SHOWN_BYTES_MAX) {
+        if byte.is_ascii_graphic() || *byte == b' ' {
+            text.push(char::from(*byte));
+        } else {
+            write_to(&mut text, format_args!("{}", byte.escape_ascii()));
+        }
+    }
+    if bytes.len() > limits::PEER_TEXT_SHOWN_BYTES_MAX {
+        write_to(&mut text, format_args!("…({} bytes)", bytes.len()));
+    }
+    (!text.is_empty()).then_some(text)
+}
+
 /// Received bytes as one line: fields with `|` between them, by the same rules as values elsewhere. A malformed field
 /// an unfinished one and one whose value holds a `=` show their length only, since each may hold a password.
 #[must_use]
@@ -222,6 +240,19 @@ mod tests {
         assert_eq!(
             received(b"108=30\x02554=hunter2\x01554=a=b\x0149=A\x01", &policy),
             "108=<14 bytes>|554=[REDACTED]|49=A|"
+        );
+    }
+
+    #[test]
+    fn a_name_that_tls_brought_is_cut_and_cannot_move_the_cursor() {
+        assert_eq!(peer_text(b""), None);
+        assert_eq!(
+            peer_text(b"CN=A\x1b[2J,O=Foo\\, \"Inc\"").unwrap(),
+            "CN=A\\x1b[2J,O=Foo\\, \"Inc\""
+        );
+        assert_eq!(
+            peer_text(&[b'n'; 300]).unwrap(),
+            alloc::format!("{}…(300 bytes)", "n".repeat(256))
         );
     }
 

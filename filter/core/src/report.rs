@@ -39,6 +39,9 @@ pub struct VmReport {
     /// Tables and readiness that were ignored, because the VM had newer ones.
     #[prost(uint64, tag = "8")]
     pub stale_configurations: u64,
+    /// TLS handshakes that came to nothing, with a reason; each has a decision record, too.
+    #[prost(uint64, tag = "9")]
+    pub failed_handshakes: u64,
 }
 
 /// Nothing: the control plane answers through xDS.

@@ -46,6 +46,15 @@ pub struct ReceivedDecision {
     /// Name of the listener.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub listener: String,
+    /// Name that the TLS client asked for (SNI).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
+    /// Version of TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_version: Option<String>,
+    /// Subject of the client certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<String>,
     /// Envoy's number of the connection.
     pub connection_id: u64,
     /// The table that decided; 0: none.
@@ -103,6 +112,9 @@ impl ReceivedDecision {
             attribute::SOURCE_RANGE => self.source_range = Some(text(value)),
             attribute::PROXY => self.proxy = Some(text(value)),
             attribute::LISTENER => self.listener = text(value),
+            attribute::SERVER_NAME => self.server_name = Some(text(value)),
+            attribute::TLS_VERSION => self.tls_version = Some(text(value)),
+            attribute::CLIENT_CERTIFICATE => self.client_certificate = Some(text(value)),
             attribute::CONNECTION_ID => self.connection_id = number(value),
             attribute::REVISION => self.revision = number(value),
             attribute::DETAIL => self.detail = Some(text(value)),
@@ -150,6 +162,15 @@ impl ReceivedDecision {
         }
         if !self.listener.is_empty() {
             let _ = write!(line, " on {}", Shown(&self.listener));
+        }
+        if let Some(version) = &self.tls_version {
+            let _ = write!(line, ", {}", Shown(version));
+        }
+        if let Some(name) = &self.server_name {
+            let _ = write!(line, " for {}", Shown(name));
+        }
+        if let Some(subject) = &self.client_certificate {
+            let _ = write!(line, " by {}", Shown(subject));
         }
         if !self.reason.is_empty() {
             let _ = write!(line, " ({}", Shown(&self.reason));
@@ -366,6 +387,37 @@ mod tests {
             ReceivedDecision::decode(&unmatched("NOBODY")).line(false),
             "14:02:11.123Z WARN  CLOSED  SenderCompID49=NOBODY  from 127.0.0.1:51234 on main (no_match, revision 7)  \
              received 88 bytes: 8=FIX.4.4|554=[REDACTED]|"
+        );
+    }
+
+    #[test]
+    fn what_tls_said_stands_behind_the_listener_and_in_the_json() {
+        let mut record = routed();
+        for (key, text) in [
+            ("fixgw.server_name", "gw.example"),
+            ("fixgw.tls_version", "TLSv1.3"),
+            ("fixgw.client_certificate", "CN=BROKER_A"),
+        ] {
+            record.attributes.push(KeyValue {
+                key: key.to_owned(),
+                value: Some(AnyValue {
+                    value: Some(Value::StringValue(text.to_owned())),
+                }),
+                ..KeyValue::default()
+            });
+        }
+        let decision = ReceivedDecision::decode(&record);
+        let line = decision.line(false);
+        assert!(
+            line.contains(" on main, TLSv1.3 for gw.example by CN=BROKER_A (matched"),
+            "{line}"
+        );
+        let json = decision.json();
+        assert!(
+            json.contains(
+                r#""serverName":"gw.example","tlsVersion":"TLSv1.3","clientCertificate":"CN=BROKER_A""#
+            ),
+            "{json}"
         );
     }
 

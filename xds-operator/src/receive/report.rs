@@ -12,7 +12,7 @@ use tonic::server::{Grpc, NamedService, UnaryService};
 use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 
-/// Bytes of a report: a name and seven numbers.
+/// Bytes of a report: a name and eight numbers.
 const REPORT_BYTES_MAX: usize = 4_096;
 
 /// Who takes the reports in.

@@ -45,6 +45,8 @@ pub struct VmView {
     pub readiness_version: u64,
     /// Connections closed without having sent a byte, since its birth.
     pub silent_connections: u64,
+    /// TLS handshakes that came to nothing.
+    pub failed_handshakes: u64,
     /// Decision records that it dropped.
     pub records_dropped: u64,
     /// Panics that it caught.
@@ -137,6 +139,7 @@ impl Entry {
             table_revision,
             readiness_version,
             silent_connections,
+            failed_handshakes,
             records_dropped,
             panics,
             ..
@@ -153,6 +156,7 @@ impl Entry {
                 table_revision,
                 readiness_version,
                 silent_connections,
+                failed_handshakes,
                 records_dropped,
                 panics,
             },

@@ -39,7 +39,38 @@ pub async fn proxy_protocol_statistics(admin: &Admin) -> Option<BTreeMap<String,
     Some(counters(&ask(admin, path).await?))
 }
 
-async fn ask(admin: &Admin, path: &'static str) -> Option<Vec<u8>> {
+/// What Envoy made of the versions of a secret that it discovers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SecretState {
+    /// The version in use.
+    pub version: String,
+    /// How many versions it refused.
+    pub refused: u64,
+}
+
+/// The state of a secret; `None` while Envoy does not answer. `name` stands in a regular expression as it is.
+pub async fn secret(admin: &Admin, name: &str) -> Option<SecretState> {
+    let path = format!("/stats?format=json&filter=^sds.{name}.");
+    secret_state(&ask(admin, &path).await?, name)
+}
+
+fn secret_state(body: &[u8], name: &str) -> Option<SecretState> {
+    let body: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let statistics = body.get("stats")?.as_array()?;
+    let value = |of: &str| {
+        let name = format!("sds.{name}.{of}");
+        let named = |entry: &&serde_json::Value| {
+            entry.get("name").and_then(serde_json::Value::as_str) == Some(&name)
+        };
+        statistics.iter().find(named)?.get("value")
+    };
+    Some(SecretState {
+        version: value("version_text")?.as_str()?.to_owned(),
+        refused: value("update_rejected")?.as_u64()?,
+    })
+}
+
+async fn ask(admin: &Admin, path: &str) -> Option<Vec<u8>> {
     let asked = async {
         match admin {
             Admin::Socket(socket) => get(UnixStream::connect(socket).await.ok()?, path).await,
@@ -51,7 +82,7 @@ async fn ask(admin: &Admin, path: &'static str) -> Option<Vec<u8>> {
 
 async fn get(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    path: &'static str,
+    path: &str,
 ) -> Option<Vec<u8>> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
@@ -112,6 +143,20 @@ mod tests {
         let found = counters(b"proxy_proto.main.versions.v1.error: 3\nhistogram: P0(nan,1)\n\n");
         assert_eq!(found.len(), 1);
         assert_eq!(found["proxy_proto.main.versions.v1.error"], 3);
+    }
+
+    #[test]
+    fn the_state_of_a_secret_is_read() {
+        let body = br#"{"stats":[
+            {"name":"sds.a.update_rejected","value":1},{"name":"sds.a.version_text","value":"2"},
+            {"name":"sds.b.version_text","value":"7"},{"histograms":{}}]}"#;
+        let state = SecretState {
+            version: "2".to_owned(),
+            refused: 1,
+        };
+        assert_eq!(secret_state(body, "a"), Some(state));
+        assert_eq!(secret_state(body, "b"), None);
+        assert_eq!(secret_state(b"no json", "a"), None);
     }
 
     #[test]

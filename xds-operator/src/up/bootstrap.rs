@@ -1,6 +1,8 @@
 //! What does Envoy start with? `envoy/gateway.yaml`, edited as data: the file that people read and run by hand is the
 //! one that `fixgw up` uses.
 
+pub mod tls;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -11,6 +13,7 @@ use thiserror::Error;
 
 use super::admin::Admin;
 use super::proxy_protocol::ProxyProtocol;
+use tls::{Overlay, TlsPlan};
 
 const TEMPLATE: &str = include_str!("../../../envoy/gateway.yaml");
 const WASM_FILTER: &str = "type.googleapis.com/envoy.extensions.filters.network.wasm.v3.Wasm";
@@ -20,8 +23,12 @@ const WASM_FILTER: &str = "type.googleapis.com/envoy.extensions.filters.network.
 pub struct Plan {
     /// Unique among the proxies of a control plane.
     pub node_id: String,
-    /// Names and addresses of the data listeners.
+    /// Names and addresses of the data listeners without TLS.
     pub listeners: Vec<(String, SocketAddr)>,
+    /// Names and addresses of those with TLS.
+    pub tls_listeners: Vec<(String, SocketAddr)>,
+    /// What those with TLS have in common.
+    pub tls: Option<TlsPlan>,
     /// Where the control plane listens.
     pub control_plane: SocketAddr,
     /// Where the reject engine listens; none: what cannot be routed is closed.
@@ -52,7 +59,9 @@ pub fn render(plan: &Plan) -> Result<Value, TemplateError> {
             Admin::Socket(path) => json!({ "pipe": { "path": path } }),
             Admin::Port(address) => socket_address(*address),
         };
-    render_listeners(&mut bootstrap, plan).ok_or(TemplateError("data listener with the filter"))?;
+    let overlay = plan.tls.as_ref().map(Overlay::new).transpose()?;
+    render_listeners(&mut bootstrap, plan, overlay.as_ref())
+        .ok_or(TemplateError("data listener with the filter"))?;
     set_endpoint(
         &mut bootstrap,
         names::CLUSTER_CONTROL_PLANE,
@@ -66,7 +75,7 @@ pub fn render(plan: &Plan) -> Result<Value, TemplateError> {
     Ok(bootstrap)
 }
 
-fn render_listeners(bootstrap: &mut Value, plan: &Plan) -> Option<()> {
+fn render_listeners(bootstrap: &mut Value, plan: &Plan, overlay: Option<&Overlay>) -> Option<()> {
     let listeners = at(bootstrap, &["static_resources", "listeners"])?.as_array_mut()?;
     let is_control = |listener: &Value| named(listener, names::LISTENER_CONTROL);
     let template = listeners
@@ -74,7 +83,12 @@ fn render_listeners(bootstrap: &mut Value, plan: &Plan) -> Option<()> {
         .find(|listener| !is_control(listener))?
         .clone();
     listeners.retain(is_control);
-    for (name, address) in &plan.listeners {
+    let plain = plan.listeners.iter().map(|listener| (listener, None));
+    let tls = plan
+        .tls_listeners
+        .iter()
+        .map(|listener| (listener, overlay));
+    for ((name, address), overlay) in plain.chain(tls) {
         let mut listener = template.clone();
         *at(&mut listener, &["name"])? = json!(name);
         *at(&mut listener, &["address"])? = socket_address(*address);
@@ -98,6 +112,9 @@ fn render_listeners(bootstrap: &mut Value, plan: &Plan) -> Option<()> {
         plugin
             .as_object_mut()?
             .insert("configuration".to_owned(), settings(plan));
+        if let Some(overlay) = overlay {
+            overlay.lay_over(&mut listener)?;
+        }
         listeners.push(match &plan.proxy_protocol {
             Some(proxy_protocol) => proxy_protocol.take_headers(&listener)?,
             None => listener,
@@ -158,20 +175,112 @@ fn at<'v>(value: &'v mut Value, path: &[&str]) -> Option<&'v mut Value> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn each_listener_is_named_in_its_filter_chain_and_carries_the_same_plugin() {
-        let plan = Plan {
+    fn plan() -> Plan {
+        Plan {
             node_id: "n-1".to_owned(),
             listeners: vec![
                 ("main".to_owned(), "127.0.0.1:0".parse().unwrap()),
                 ("second".to_owned(), "[::1]:9878".parse().unwrap()),
             ],
+            tls_listeners: Vec::new(),
+            tls: None,
             control_plane: "127.0.0.1:18000".parse().unwrap(),
             reject_engine: Some("127.0.0.1:18001".parse().unwrap()),
             filter: "/lib/filter.wasm".into(),
             admin: Admin::Socket("/run/admin.sock".into()),
             proxy_protocol: None,
+        }
+    }
+
+    /// The listener of this name, with the TLS context of each of its filter chains.
+    fn listener(bootstrap: &Value, name: &str) -> (Value, Vec<Value>) {
+        let listeners = bootstrap["static_resources"]["listeners"].as_array();
+        let found = listeners.unwrap().iter().find(|l| l["name"] == name);
+        let chains = found.unwrap()["filter_chains"].as_array().unwrap();
+        let context = |chain: &Value| chain["transport_socket"]["typed_config"].clone();
+        (found.unwrap().clone(), chains.iter().map(context).collect())
+    }
+
+    fn with_tls(client_ca: Option<&str>, cipher_suites: &[&str]) -> Value {
+        let plan = Plan {
+            tls_listeners: vec![("secure".to_owned(), "127.0.0.1:0".parse().unwrap())],
+            tls: Some(TlsPlan {
+                certificate: "/run/certificate.json".into(),
+                client_ca: client_ca.map(PathBuf::from),
+                minimum: crate::cli::TlsVersion::V1_3,
+                cipher_suites: cipher_suites
+                    .iter()
+                    .map(|&suite| suite.to_owned())
+                    .collect(),
+            }),
+            ..plan()
         };
+        render(&plan).unwrap()
+    }
+
+    #[test]
+    fn only_a_listener_with_tls_has_a_transport_socket_and_an_inspector() {
+        let bootstrap = with_tls(None, &[]);
+        let (plain, contexts) = listener(&bootstrap, "main");
+        assert_eq!(contexts, [Value::Null]);
+        assert_eq!(plain["listener_filters"], Value::Null);
+        let (secure, contexts) = listener(&bootstrap, "secure");
+        assert_eq!(contexts.len(), 1);
+        assert_eq!(
+            secure["listener_filters"][0]["name"],
+            "envoy.filters.listener.tls_inspector"
+        );
+        assert_eq!(secure["listener_filters_timeout"], "10s");
+        // What the filter sees of it is the same.
+        assert_eq!(
+            secure["filter_chains"][0]["filters"],
+            plain["filter_chains"][0]["filters"]
+        );
+    }
+
+    #[test]
+    fn the_time_for_the_first_bytes_is_that_of_the_logon() {
+        let (secure, _) = listener(&with_tls(None, &[]), "secure");
+        let seconds = Settings::default().logon_timeout_ms / 1_000;
+        assert_eq!(secure["listener_filters_timeout"], format!("{seconds}s"));
+    }
+
+    #[test]
+    fn a_client_certificate_is_asked_for_where_a_client_ca_is_given_and_only_there() {
+        let asks = |bootstrap: &Value| {
+            listener(bootstrap, "secure").1[0]["require_client_certificate"].clone()
+        };
+        let without = with_tls(None, &[]);
+        assert_eq!(asks(&without), Value::Null);
+        assert!(!without.to_string().contains("fixgw-client-ca"));
+        let with = with_tls(Some("/run/ca.json"), &[]);
+        assert_eq!(asks(&with), true);
+        assert!(with.to_string().contains("/run/ca.json"));
+    }
+
+    #[test]
+    fn nothing_is_resumed_and_versions_and_suites_are_those_asked_for() {
+        let suites = ["ECDHE-RSA-AES128-GCM-SHA256"];
+        let (_, contexts) = listener(&with_tls(Some("/run/ca.json"), &suites), "secure");
+        let context = &contexts[0];
+        assert_eq!(context["disable_stateless_session_resumption"], true);
+        assert_eq!(context["disable_stateful_session_resumption"], true);
+        let parameters = &context["common_tls_context"]["tls_params"];
+        assert_eq!(parameters["tls_minimum_protocol_version"], "TLSv1_3");
+        assert_eq!(parameters["cipher_suites"], json!(suites));
+        let secrets = &context["common_tls_context"]["tls_certificate_sds_secret_configs"];
+        assert_eq!(secrets[0]["name"], tls::SECRET_CERTIFICATE);
+        assert_eq!(
+            secrets[0]["sds_config"]["path_config_source"]["path"],
+            "/run/certificate.json"
+        );
+        let validation = &context["common_tls_context"]["validation_context_sds_secret_config"];
+        assert_eq!(validation["name"], tls::SECRET_CLIENT_CA);
+    }
+
+    #[test]
+    fn each_listener_is_named_in_its_filter_chain_and_carries_the_same_plugin() {
+        let plan = plan();
         let bootstrap = render(&plan).unwrap();
         let text = bootstrap.to_string();
         assert_eq!(bootstrap["node"]["id"], "n-1");

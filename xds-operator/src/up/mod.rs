@@ -6,15 +6,18 @@
 
 pub mod admin;
 pub mod bootstrap;
+mod certificates;
 pub mod child;
 mod place;
 pub mod proxy_protocol;
 pub mod refused;
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, ExitStatus, Stdio};
 use std::time::Duration;
@@ -28,10 +31,11 @@ use tokio::process::{Child, ChildStdout};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
-use crate::cli::UpArgs;
+use crate::cli::{Listener, UpArgs};
 use crate::said::{Form, LINE_TEXT, Said, Speaker};
 use admin::Admin;
 use bootstrap::Plan;
+use certificates::Certificates;
 use refused::Tally;
 
 /// Time from the start of Envoy until every worker has a table. Compiling the filter takes a busy machine seconds.
@@ -53,6 +57,9 @@ pub enum UpError {
     /// Something that it needs is missing or in use; nothing was started.
     #[error(transparent)]
     Place(#[from] place::PlaceError),
+    /// The listeners with TLS lack what they need.
+    #[error(transparent)]
+    Certificate(#[from] certificates::CertificateError),
     /// A part could not be started.
     #[error("{name} could not be started: {source}; check that it is there and may be executed")]
     Start {
@@ -96,6 +103,7 @@ impl UpError {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Place(_)
+            | Self::Certificate(_)
             | Self::Start { .. }
             | Self::Control
             | Self::Template(_)
@@ -184,8 +192,9 @@ struct Gateway<'a> {
     args: &'a UpArgs,
     voice: Speaker,
     place: place::Place,
-    /// Holds the bootstrap and the admin socket; removed at the end.
+    /// Holds the bootstrap, the admin socket and what Envoy discovers there; removed at the end.
     _run: TempDir,
+    certificates: Option<Certificates>,
     admin: Admin,
     control_socket: TcpListener,
     envoy: Child,
@@ -206,7 +215,12 @@ impl<'a> Gateway<'a> {
     async fn start(args: &'a UpArgs) -> Result<Self, UpError> {
         let voice = Speaker::start(if args.json { Form::Json } else { Form::Text });
         let mut place = place::Place::find(args)?;
-        let run = tempfile::Builder::new().prefix("fixgw-").tempdir()?;
+        // For this user alone: private keys pass through it.
+        let run = tempfile::Builder::new()
+            .prefix("fixgw-")
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir()?;
+        let certificates = Certificates::begin(&args.tls, run.path())?;
         // Envoy reads the module again at every update of the table. A file that is rebuilt meanwhile would make the next
         // table go to a VM where no connection is; nobody touches a copy.
         let module = run.path().join("fixgw_filter.wasm");
@@ -227,13 +241,15 @@ impl<'a> Gateway<'a> {
         let admin = args
             .admin
             .map_or_else(|| Admin::Socket(run.path().join("admin.sock")), Admin::Port);
+        let named = |listeners: &[Listener]| {
+            let listeners = listeners.iter();
+            listeners.map(|l| (l.name.clone(), l.address)).collect()
+        };
         let plan = Plan {
             node_id: format!("fixgw-up-{}", std::process::id()),
-            listeners: args
-                .listeners
-                .iter()
-                .map(|l| (l.name.clone(), l.address))
-                .collect(),
+            listeners: named(&args.listeners),
+            tls_listeners: named(&args.tls.listeners),
+            tls: certificates.as_ref().map(|kept| kept.plan(&args.tls)),
             control_plane: control_socket.local_addr()?,
             reject_engine: reject.as_ref().map(|(_, address)| *address),
             filter: place.filter.clone(),
@@ -250,6 +266,7 @@ impl<'a> Gateway<'a> {
             voice,
             place,
             _run: run,
+            certificates,
             admin,
             control_socket,
             envoy,
@@ -285,6 +302,9 @@ impl<'a> Gateway<'a> {
                     }
                 }
                 () = at(self.reject_due) => self.restart_reject(),
+                () = at(self.certificates.as_ref().map(Certificates::due)) => {
+                    self.look_at_certificates().await?;
+                }
                 _ = look.tick(), if !self.ready => self.look().await?,
             }
         }
@@ -301,9 +321,23 @@ impl<'a> Gateway<'a> {
             .relay(line.to_owned(), text("severity"), text(LINE_TEXT));
     }
 
-    /// Whether the listeners are there and the workers have a table.
+    async fn look_at_certificates(&mut self) -> Result<(), UpError> {
+        if let Some(certificates) = &mut self.certificates {
+            for said in certificates.look(&self.admin).await? {
+                self.voice.say(&said);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the listeners are there, with their certificates, and the workers have a table.
     async fn look(&mut self) -> Result<(), UpError> {
-        if let Some(revision) = self.applied
+        let certified = self
+            .certificates
+            .as_ref()
+            .is_none_or(Certificates::are_taken);
+        if certified
+            && let Some(revision) = self.applied
             && let Some(found) = admin::listeners(&self.admin).await
             && let Some(addresses) = self.addresses(&found)
         {
@@ -327,7 +361,7 @@ impl<'a> Gateway<'a> {
     /// Tells from now on what Envoy refuses by itself.
     fn count_refused(&self) {
         if let Some(proxy_protocol) = &self.place.proxy_protocol {
-            let names = self.args.listeners.iter().map(|it| it.name.clone());
+            let names = self.args.all_listeners().map(|it| it.name.clone());
             let tally = Tally::new(names, proxy_protocol.timeout);
             // It ends with the runtime.
             tokio::spawn(refused::watch(
@@ -339,7 +373,7 @@ impl<'a> Gateway<'a> {
     }
 
     fn addresses(&self, found: &BTreeMap<String, String>) -> Option<Vec<(String, String)>> {
-        let listeners = self.args.listeners.iter();
+        let listeners = self.args.all_listeners();
         listeners
             .map(|listener| Some((listener.name.clone(), found.get(&listener.name)?.clone())))
             .collect()

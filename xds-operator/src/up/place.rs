@@ -52,7 +52,7 @@ pub enum PlaceError {
     RejectEngine(String),
     /// A port is in use, or the address is none of this machine's.
     #[error(
-        "cannot listen on {address} for `{name}` ({source}); free the port, or give another with --listen"
+        "cannot listen on {address} for `{name}` ({source}); free the port, or give another with --listen or --listen-tls"
     )]
     Port {
         /// The listener.
@@ -75,7 +75,7 @@ pub enum PlaceError {
     )]
     TrustedForNothing,
     /// Two listeners of one name.
-    #[error("two listeners are named `{0}`; give each --listen a name of its own")]
+    #[error("two listeners are named `{0}`; give each a name of its own")]
     SameName(String),
 }
 
@@ -173,10 +173,9 @@ fn lock(state_dir: &Path) -> Result<File, PlaceError> {
 /// Envoy shares its ports among workers and would share them with a stranger, too: so they are tried here.
 fn ports(args: &UpArgs) -> Result<(), PlaceError> {
     let mut tried = Vec::new();
-    for (index, listener) in args.listeners.iter().enumerate() {
+    for (index, listener) in args.all_listeners().enumerate() {
         if args
-            .listeners
-            .iter()
+            .all_listeners()
             .take(index)
             .any(|earlier| earlier.name == listener.name)
         {
