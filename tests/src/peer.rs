@@ -335,8 +335,11 @@ impl Counterparty {
     /// Speaks TLS, with the certificate of these files, and trusts their CA.
     #[must_use]
     pub fn tls(mut self, files: &Files) -> Self {
+        let path = |file: std::path::PathBuf| file.display().to_string();
         self.tls = Some(json!({
-            "ca": files.client_ca(), "certificate": files.certificate(), "key": files.key(),
+            "ca": path(files.client_ca()),
+            "certificate": path(files.certificate()),
+            "key": path(files.key()),
         }));
         self
     }

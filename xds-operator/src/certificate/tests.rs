@@ -1,3 +1,5 @@
+//! Are certificates judged as they deserve, and is a file that is half written left alone?
+
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -24,6 +24,7 @@ const HARMLESS: &str = "openssl-probe";
 /// Two versions of others cost only size, as long as somebody has looked: the crate, and who keeps the older one.
 const TWICE: &[(&str, &str)] = &[
     ("base64", "serde-saphyr is ahead of the rest"),
+    ("getrandom", "ring is behind the rest"),
     ("hashbrown", "indexmap and wasmparser are not in step"),
     ("syn", "derive macros move to version 3 one by one"),
 ];
