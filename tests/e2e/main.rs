@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod attack;
 mod bootstrap;
 mod change;
 mod containment;

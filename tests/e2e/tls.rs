@@ -430,7 +430,10 @@ fn a_bad_certificate_leaves_the_old_one_in_use_until_it_is_repaired() {
         ),
         (
             "a directory",
-            &|| std::fs::create_dir(&certificate).unwrap(),
+            &|| {
+                std::fs::remove_file(&certificate).unwrap();
+                std::fs::create_dir(&certificate).unwrap();
+            },
             "cannot be read",
         ),
     ];

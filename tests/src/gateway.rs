@@ -291,9 +291,16 @@ impl Gateway {
     /// Waits for the decision about the connection from `source`.
     #[must_use]
     pub fn decision_about(&self, source: SocketAddr) -> Value {
+        self.decision_after(0, source)
+    }
+
+    /// Waits for the decision after `mark` about the connection from `source`: over hundreds of connections, a port comes
+    /// again.
+    #[must_use]
+    pub fn decision_after(&self, mark: usize, source: SocketAddr) -> Value {
         let source = source.to_string();
         self.process
-            .wait_for(&format!("the decision about {source}"), |event| {
+            .wait_after(mark, &format!("the decision about {source}"), |event| {
                 kind(event) == "decision" && text(event, "source") == source
             })
     }

@@ -20,6 +20,7 @@ pub struct Session {
     engine: String,
     logon: Vec<(u32, String)>,
     reset_on_logon: bool,
+    dictionary: bool,
 }
 
 impl Session {
@@ -32,6 +33,7 @@ impl Session {
             engine: engine.to_owned(),
             logon: Vec::new(),
             reset_on_logon: false,
+            dictionary: false,
         }
     }
 
@@ -46,6 +48,14 @@ impl Session {
     #[must_use]
     pub fn reset_on_logon(mut self) -> Self {
         self.reset_on_logon = true;
+        self
+    }
+
+    /// QuickFIX knows from a dictionary of the tests which fields are data fields, and honours their lengths. Whatever
+    /// else a dictionary lets it refuse, it accepts.
+    #[must_use]
+    pub fn with_dictionary(mut self) -> Self {
+        self.dictionary = true;
         self
     }
 
@@ -96,9 +106,18 @@ impl Session {
             .iter()
             .map(|(tag, value)| (tag.to_string(), json!(value)))
             .collect();
+        let more = if self.dictionary {
+            json!({
+                "UseDataDictionary": "Y", "DataDictionary": tool::peer_script("logon44.xml").display().to_string(),
+                "ValidateFieldsOutOfOrder": "N", "ValidateFieldsHaveValues": "N",
+                "ValidateUserDefinedFields": "N", "AllowUnknownMsgFields": "Y",
+            })
+        } else {
+            json!({})
+        };
         json!({
             "begin": self.begin, "sender": sender, "target": target, "logon": logon,
-            "reset_on_logon": self.reset_on_logon,
+            "reset_on_logon": self.reset_on_logon, "settings": more,
         })
     }
 

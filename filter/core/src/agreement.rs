@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use crate::range::SourceAddress;
 use crate::table::{Lookup, Slots, Table};
-use crate::wire::{self, BodyLength, Item, Logon, Oddities, SOH, Tag};
+use crate::wire::{self, BodyLength, Item, Logon, SOH, Tag};
 
 /// What became of the lookup.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,10 +70,10 @@ enum Pair {
     TagBefore,
 }
 
-/// What a reader takes for a tag number.
+/// What a reader takes for a number, as a tag or as a length.
 #[derive(Clone, Copy)]
-enum TagAxis {
-    /// Well-formed tags only; the rest is skipped.
+enum NumberAxis {
+    /// Well-formed numbers only; a field without one is skipped.
     Strict,
     /// Leading zeros, signs and blanks are accepted.
     Lenient,
@@ -81,8 +81,10 @@ enum TagAxis {
     Modulo32,
     /// The same, modulo 2^64.
     Modulo64,
-    /// What digits it begins with, as C's `atoi` does.
+    /// What it begins with, as C's `atoi` does.
     Leading,
+    /// Every byte is taken for a digit: `5/` is 49, as `/` stands before `0`.
+    Unchecked,
 }
 
 /// Where a reader ends the message.
@@ -96,6 +98,17 @@ enum EndAxis {
     CheckSumAfterBodyLength,
 }
 
+/// What a reader takes for a value.
+#[derive(Clone, Copy)]
+enum ValueAxis {
+    /// All of it.
+    Whole,
+    /// What stands before a NUL, as in C.
+    ToNul,
+    /// What stands between blanks.
+    Trimmed,
+}
+
 const fn earlier(walk: Walk, which: Which, pair: Pair, to_soh: bool) -> DataAxis {
     DataAxis::Earlier(Earlier {
         walk,
@@ -105,54 +118,104 @@ const fn earlier(walk: Walk, which: Which, pair: Pair, to_soh: bool) -> DataAxis
     })
 }
 
-const DATA: [(DataAxis, &str); 8] = [
+const LAST: &str = "readers that trust the last length of a data field see another message";
+const FIRST: &str = "readers that trust the first length of a data field see another message";
+const STRETCHED: &str = "readers that stretch a data field to the next SOH see another message";
+const BEFORE: &str =
+    "readers that take the tag before a data field's for its length see another message";
+
+const DATA: [(DataAxis, &str); 18] = [
+    (DataAxis::DirectWithSoh, ""),
     (
         DataAxis::NeverHonoured,
         "readers that ignore the lengths of data fields see another message",
     ),
-    (DataAxis::DirectWithSoh, "readers differ"),
     (
         earlier(Walk::Raw, Which::Last, Pair::Specified, false),
-        "readers that trust the last length of a data field see another message",
+        LAST,
     ),
     (
         earlier(Walk::Raw, Which::Last, Pair::Specified, true),
-        "readers that stretch a data field to the next SOH see another message",
+        STRETCHED,
+    ),
+    (
+        earlier(Walk::Raw, Which::Last, Pair::TagBefore, false),
+        BEFORE,
+    ),
+    (
+        earlier(Walk::Raw, Which::Last, Pair::TagBefore, true),
+        BEFORE,
+    ),
+    (
+        earlier(Walk::Raw, Which::First, Pair::Specified, false),
+        FIRST,
+    ),
+    (
+        earlier(Walk::Raw, Which::First, Pair::Specified, true),
+        STRETCHED,
+    ),
+    (
+        earlier(Walk::Raw, Which::First, Pair::TagBefore, false),
+        BEFORE,
+    ),
+    (
+        earlier(Walk::Raw, Which::First, Pair::TagBefore, true),
+        BEFORE,
     ),
     (
         earlier(Walk::Fields, Which::Last, Pair::Specified, false),
-        "readers that trust the last length of a data field see another message",
+        LAST,
     ),
     (
-        earlier(Walk::Fields, Which::First, Pair::Specified, false),
-        "readers that trust the first length of a data field see another message",
+        earlier(Walk::Fields, Which::Last, Pair::Specified, true),
+        STRETCHED,
     ),
     (
         earlier(Walk::Fields, Which::Last, Pair::TagBefore, false),
-        "readers that take the tag before a data field's for its length see another message",
+        BEFORE,
+    ),
+    (
+        earlier(Walk::Fields, Which::Last, Pair::TagBefore, true),
+        BEFORE,
+    ),
+    (
+        earlier(Walk::Fields, Which::First, Pair::Specified, false),
+        FIRST,
+    ),
+    (
+        earlier(Walk::Fields, Which::First, Pair::Specified, true),
+        STRETCHED,
     ),
     (
         earlier(Walk::Fields, Which::First, Pair::TagBefore, false),
-        "readers that take the tag before a data field's for its length see another message",
+        BEFORE,
+    ),
+    (
+        earlier(Walk::Fields, Which::First, Pair::TagBefore, true),
+        BEFORE,
     ),
 ];
-const TAGS: [(TagAxis, &str); 5] = [
-    (TagAxis::Strict, ""),
+const NUMBERS: [(NumberAxis, &str); 6] = [
+    (NumberAxis::Strict, ""),
     (
-        TagAxis::Lenient,
-        "readers that accept zeros, signs or blanks in a tag see another message",
+        NumberAxis::Lenient,
+        "readers that accept zeros, signs or blanks in a tag or length see another message",
     ),
     (
-        TagAxis::Modulo32,
+        NumberAxis::Modulo32,
         "readers whose tag numbers wrap at 32 bits see another message",
     ),
     (
-        TagAxis::Modulo64,
+        NumberAxis::Modulo64,
         "readers whose tag numbers wrap at 64 bits see another message",
     ),
     (
-        TagAxis::Leading,
-        "readers that take the digits that a tag begins with see another message",
+        NumberAxis::Leading,
+        "readers that take the digits that a tag or length begins with see another message",
+    ),
+    (
+        NumberAxis::Unchecked,
+        "readers that take every byte of a tag or length for a digit see another message",
     ),
 ];
 const ENDS: [(EndAxis, &str); 3] = [
@@ -164,6 +227,17 @@ const ENDS: [(EndAxis, &str); 3] = [
     (
         EndAxis::CheckSumAfterBodyLength,
         "readers that look for CheckSum behind BodyLength see another message",
+    ),
+];
+const VALUES: [(ValueAxis, &str); 3] = [
+    (ValueAxis::Whole, ""),
+    (
+        ValueAxis::ToNul,
+        "readers that end a value at a NUL see another one",
+    ),
+    (
+        ValueAxis::Trimmed,
+        "readers that take blanks off a value see another one",
     ),
 ];
 const REPEATED: &str = "a tag stands there more than once, with values that lead elsewhere";
@@ -179,9 +253,8 @@ pub fn evaluate<'a>(
 ) -> Verdict<'a> {
     let slots = strict_slots(table, logon, source);
     let lookup = table.lookup(&slots);
-    if !logon.oddities().is_empty()
-        && let Err(what) = agree(table, logon, source, lookup)
-    {
+    let odd = !logon.oddities().is_empty() || slots.values().any(ValueAxis::matters);
+    if odd && let Err(what) = agree(table, logon, source, lookup) {
         return Verdict::AmbiguousField(what);
     }
     match lookup {
@@ -215,123 +288,240 @@ fn agree(
     source: Option<SourceAddress>,
     decided: Lookup,
 ) -> Result<(), &'static str> {
-    let body_end = match logon.body_length() {
+    if logon.body_length() == BodyLength::Past {
         // Such a reading depends on bytes that have not been sent.
-        BodyLength::Past => return Err(PAST),
-        BodyLength::Unusable => None,
-        BodyLength::Right => Some(check_sum_start(logon.message())),
-        BodyLength::Short(end) => Some(end),
-    };
-    // Without a data field and a malformed one, only repeated tags and the end can be read differently: so it is with
-    // the groups that venues' Logons have.
-    let plain = !logon.oddities().contains(Oddities::MALFORMED) && !has_data(logon);
-    let (data, tags) = if plain {
-        (DATA.get(1..2), TAGS.get(..1))
-    } else {
-        (DATA.get(..), TAGS.get(..))
-    };
-    for &(data, data_says) in data.unwrap_or(&DATA) {
-        for &(tags, tags_say) in tags.unwrap_or(&TAGS) {
+        return Err(PAST);
+    }
+    for (data, data_says) in DATA {
+        let mut met = Met::default();
+        for (numbers, numbers_say) in NUMBERS {
             for (end, end_says) in ENDS {
                 let reader = Reader {
                     message: logon.message(),
                     source,
                     data,
-                    tags,
+                    numbers,
                     end,
-                    body_end,
                 };
-                let blame = [end_says, tags_say, data_says]
-                    .into_iter()
-                    .find(|says| !says.is_empty());
-                match reader.read(table) {
-                    Outcome::Rejected => {}
-                    Outcome::Unfinished => return Err(UNFINISHED),
-                    Outcome::Read { first, last } => {
-                        if !first.same(table, decided) {
-                            return Err(blame.unwrap_or(REPEATED));
-                        }
-                        if !last.same(table, decided) {
-                            return Err(REPEATED);
-                        }
-                    }
-                }
+                let seen = match reader.read(table, &mut met) {
+                    Err(Unread::Rejected) => continue,
+                    Err(Unread::Unfinished) => return Err(UNFINISHED),
+                    Ok(seen) => seen,
+                };
+                let says = [end_says, numbers_say, data_says];
+                seen.agrees(table, decided, says)?;
             }
+            // Strict numbers come first: where all are well-formed, they are the same to every reader.
+            if !met.odd_number {
+                break;
+            }
+        }
+        // Without a data field, the other readers of data fields are the same: so it is with the groups that venues'
+        // Logons have.
+        if !met.data_field {
+            break;
         }
     }
     Ok(())
 }
 
-fn has_data(logon: &Logon<'_>) -> bool {
-    logon.fields().any(|item| match item {
-        Item::Field(field) => wire::length_field_of(field.tag).is_some(),
-        Item::Malformed(_) => false,
-    })
+/// What the readings with one choice of data fields have met.
+#[derive(Default)]
+struct Met {
+    data_field: bool,
+    /// A tag or a length that is not well-formed.
+    odd_number: bool,
 }
 
-fn check_sum_start(message: &[u8]) -> usize {
-    // The message ends behind its tag 10, so that is its last field.
-    let before = message
-        .get(..message.len().saturating_sub(1))
-        .unwrap_or_default();
-    memchr::memrchr(SOH, before).map_or(0, |soh| soh + 1)
-}
-
-/// What one reading sees, by the first or the last value of each tag.
+/// What one reading sees, by the first and by the last value of each tag.
 struct Seen<'a> {
+    first: Sight<'a>,
+    last: Sight<'a>,
+}
+
+struct Sight<'a> {
     slots: Slots<'a>,
     msg_type: Option<&'a [u8]>,
 }
 
-impl Seen<'_> {
+impl Sight<'_> {
+    fn nothing(table: &Table, source: Option<SourceAddress>) -> Self {
+        Self {
+            slots: table.slots(source),
+            msg_type: None,
+        }
+    }
+
     fn same(&self, table: &Table, decided: Lookup) -> bool {
         self.msg_type == Some(b"A") && table.lookup(&self.slots) == decided
     }
+
+    fn by(&self, axis: ValueAxis) -> Self {
+        Self {
+            slots: self.slots.map(|value| axis.value(value)),
+            msg_type: self.msg_type.map(|value| axis.value(value)),
+        }
+    }
+
+    fn has_odd_value(&self) -> bool {
+        self.slots
+            .values()
+            .chain(self.msg_type)
+            .any(ValueAxis::matters)
+    }
 }
 
-enum Outcome<'a> {
+impl Seen<'_> {
+    fn agrees(
+        &self,
+        table: &Table,
+        decided: Lookup,
+        says: [&'static str; 3],
+    ) -> Result<(), &'static str> {
+        for (sight, repeated) in [(&self.first, ""), (&self.last, REPEATED)] {
+            let blame = |values_say| {
+                let mut says = [repeated, values_say].into_iter().chain(says);
+                says.find(|says| !says.is_empty()).unwrap_or(REPEATED)
+            };
+            if !sight.same(table, decided) {
+                return Err(blame(""));
+            }
+            if !sight.has_odd_value() {
+                continue;
+            }
+            for (values, values_say) in VALUES {
+                if !sight.by(values).same(table, decided) {
+                    return Err(blame(values_say));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ValueAxis {
+    fn value(self, value: &[u8]) -> &[u8] {
+        match self {
+            Self::Whole => value,
+            Self::ToNul => {
+                let end = memchr::memchr(0, value).unwrap_or(value.len());
+                value.get(..end).unwrap_or(value)
+            }
+            Self::Trimmed => trimmed(value),
+        }
+    }
+
+    /// Whether the axis makes a difference to a value.
+    fn matters(value: &[u8]) -> bool {
+        memchr::memchr(0, value).is_some() || trimmed(value).len() != value.len()
+    }
+}
+
+/// Why a reader sees nothing.
+enum Unread {
     /// Such a reader refuses the message.
     Rejected,
     /// Such a reader has not come to an end.
     Unfinished,
-    Read {
-        first: Seen<'a>,
-        last: Seen<'a>,
-    },
 }
 
 struct Reader<'a> {
     message: &'a [u8],
     source: Option<SourceAddress>,
     data: DataAxis,
-    tags: TagAxis,
+    numbers: NumberAxis,
     end: EndAxis,
-    body_end: Option<usize>,
 }
 
 impl<'a> Reader<'a> {
-    fn read(&self, table: &Table) -> Outcome<'a> {
-        let stop = match (self.end, self.body_end) {
-            (EndAxis::FirstCheckSum, _) => None,
-            // An unusable BodyLength gives no reading of its own.
-            (_, None) => return Outcome::Rejected,
-            (EndAxis::AtBodyLength, Some(end)) => {
-                if self
-                    .message
-                    .get(end..)
-                    .is_some_and(|rest| rest.starts_with(b"10="))
-                {
-                    Some(end)
-                } else {
-                    return Outcome::Rejected;
-                }
-            }
-            (EndAxis::CheckSumAfterBodyLength, Some(end)) => match self.check_sum_from(end) {
-                Some(at) => Some(at),
-                None => return Outcome::Unfinished,
-            },
+    fn read(&self, table: &Table, met: &mut Met) -> Result<Seen<'a>, Unread> {
+        let mut seen = Seen {
+            first: Sight::nothing(table, self.source),
+            last: Sight::nothing(table, self.source),
         };
-        self.walk(table, stop)
+        let mut at = 0;
+        let mut stop = None;
+        let mut previous: Option<(Tag, &'a [u8])> = None;
+        let mut lengths = Lengths::default();
+        loop {
+            match stop {
+                Some(stop) if at == stop => return Ok(seen),
+                // The end lies inside of what this reading takes for one field.
+                Some(stop) if at > stop => return Err(Unread::Rejected),
+                _ => {}
+            }
+            let field = self
+                .field(at, previous, &mut lengths, met)
+                .ok_or(Unread::Unfinished)?;
+            at = field.end;
+            previous = field.tag.map(|tag| (tag, field.value));
+            let Some(tag) = field.tag else { continue };
+            if matches!(self.data, DataAxis::Earlier(earlier) if earlier.walk == Walk::Fields) {
+                lengths.keep(self, tag, field.value, met);
+            }
+            if tag == Tag::BODY_LENGTH && stop.is_none() {
+                stop = self.stop(at, field.value, met)?;
+            }
+            seen.note(table, tag, field.value);
+            if tag == Tag::CHECK_SUM && stop.is_none() {
+                return match self.end {
+                    EndAxis::FirstCheckSum => Ok(seen),
+                    // An absent BodyLength gives no reading of its own.
+                    EndAxis::AtBodyLength | EndAxis::CheckSumAfterBodyLength => {
+                        Err(Unread::Rejected)
+                    }
+                };
+            }
+        }
+    }
+
+    /// The field at `at`, in the eyes of this reader; `None` when it has no end.
+    fn field(
+        &self,
+        at: usize,
+        previous: Option<(Tag, &[u8])>,
+        lengths: &mut Lengths,
+        met: &mut Met,
+    ) -> Option<FieldSeen<'a>> {
+        let rest = self.message.get(at..)?;
+        let next = memchr::memchr2(b'=', SOH, rest)?;
+        let tag = match rest.get(next) {
+            Some(&b'=') => self.tag(rest.get(..next)?, met),
+            _ => None,
+        };
+        let start = at + next + 1;
+        let end = match tag {
+            Some(tag) => self.value_end(tag, start, previous, lengths, met)?,
+            None => self.soh_from(at + next)?,
+        };
+        Some(FieldSeen {
+            tag,
+            value: self.message.get(start.min(end)..end)?,
+            end: end + 1,
+        })
+    }
+
+    /// Where a `BodyLength` ends the message whose body begins at `body`; `Ok(None)` for readers that do not ask it.
+    fn stop(&self, body: usize, stated: &[u8], met: &mut Met) -> Result<Option<usize>, Unread> {
+        if matches!(self.end, EndAxis::FirstCheckSum) {
+            return Ok(None);
+        }
+        met.odd_number |= !stated.iter().all(u8::is_ascii_digit);
+        // An unusable one gives no reading of its own.
+        let length = self.body_length(stated).ok_or(Unread::Rejected)?;
+        let end = body.saturating_add(length);
+        let rest = self.message.get(end..).unwrap_or_default();
+        match self.end {
+            _ if rest.is_empty() => Err(Unread::Unfinished),
+            EndAxis::CheckSumAfterBodyLength => {
+                let at = self.check_sum_from(end).ok_or(Unread::Unfinished)?;
+                Ok(Some(at))
+            }
+            EndAxis::FirstCheckSum | EndAxis::AtBodyLength => {
+                let there = rest.starts_with(b"10=");
+                there.then_some(Some(end)).ok_or(Unread::Rejected)
+            }
+        }
     }
 
     /// The first `10=` behind an SOH at `from` or later.
@@ -339,63 +529,6 @@ impl<'a> Reader<'a> {
         let before = from.checked_sub(1)?;
         let found = memchr::memmem::find(self.message.get(before..)?, b"\x0110=")?;
         Some(before + found + 1)
-    }
-
-    fn walk(&self, table: &Table, stop: Option<usize>) -> Outcome<'a> {
-        let mut first = Seen {
-            slots: table.slots(self.source),
-            msg_type: None,
-        };
-        let mut last = Seen {
-            slots: table.slots(self.source),
-            msg_type: None,
-        };
-        let mut at = 0;
-        let mut previous: Option<(Tag, &'a [u8])> = None;
-        let mut lengths = Lengths::default();
-        loop {
-            match stop {
-                Some(stop) if at == stop => return Outcome::Read { first, last },
-                // The end lies inside of what this reading takes for one field.
-                Some(stop) if at > stop => return Outcome::Rejected,
-                _ => {}
-            }
-            let Some(rest) = self.message.get(at..).filter(|rest| !rest.is_empty()) else {
-                return Outcome::Unfinished;
-            };
-            let Some(next) = memchr::memchr2(b'=', SOH, rest) else {
-                return Outcome::Unfinished;
-            };
-            let tag = match rest.get(next) {
-                Some(&b'=') => rest.get(..next).and_then(|digits| self.tag(digits)),
-                _ => None,
-            };
-            let start = at + next + 1;
-            let end = match tag {
-                Some(tag) => self.value_end(tag, start, previous, &mut lengths),
-                None => self.soh_from(at + next),
-            };
-            let Some(value) = end.and_then(|end| self.message.get(start.min(end)..end)) else {
-                return Outcome::Unfinished;
-            };
-            at = end.map_or(self.message.len(), |end| end + 1);
-            previous = tag.map(|tag| (tag, value));
-            let Some(tag) = tag else { continue };
-            if matches!(self.data, DataAxis::Earlier(earlier) if earlier.walk == Walk::Fields) {
-                lengths.keep(self, tag, value);
-            }
-            if tag == Tag::MSG_TYPE {
-                first.msg_type = first.msg_type.or(Some(value));
-                last.msg_type = Some(value);
-            }
-            if let Some(slot) = table.slot_of(tag) {
-                first.slots.keep_first(slot, value);
-                last.slots.keep_last(slot, value);
-            }
-            if tag == Tag::CHECK_SUM && stop.is_none() {
-                return Outcome::Read { first, last };
-            }
-        }
     }
 
     fn soh_from(&self, at: usize) -> Option<usize> {
@@ -408,16 +541,18 @@ impl<'a> Reader<'a> {
         start: usize,
         previous: Option<(Tag, &[u8])>,
         lengths: &mut Lengths,
+        met: &mut Met,
     ) -> Option<usize> {
         let Some(length_tag) = wire::length_field_of(tag) else {
             return self.soh_from(start);
         };
+        met.data_field = true;
         match self.data {
             DataAxis::NeverHonoured => self.soh_from(start),
             DataAxis::DirectWithSoh => {
                 let length = previous
                     .filter(|(tag, _)| *tag == length_tag)
-                    .and_then(|(_, value)| self.length(value));
+                    .and_then(|(_, value)| self.length(value, met));
                 match length.and_then(|length| start.checked_add(length)) {
                     Some(end) if self.message.get(end) == Some(&SOH) => Some(end),
                     _ => self.soh_from(start),
@@ -425,7 +560,7 @@ impl<'a> Reader<'a> {
             }
             DataAxis::Earlier(earlier) => {
                 let length_tag = earlier.length_tag(tag, length_tag);
-                match lengths.said(self, earlier, length_tag, start) {
+                match lengths.said(self, earlier, length_tag, start, met) {
                     Some(length) if earlier.to_soh => self.soh_from(start.checked_add(length)?),
                     Some(length) => start
                         .checked_add(length)
@@ -436,26 +571,80 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn tag(&self, digits: &[u8]) -> Option<Tag> {
-        match self.tags {
-            TagAxis::Strict => Tag::parse(digits),
-            TagAxis::Lenient => Tag::parse(lenient(digits)),
-            TagAxis::Modulo32 => small(signed(digits)? & u64::from(u32::MAX)),
-            TagAxis::Modulo64 => small(signed(digits)?),
-            TagAxis::Leading => Tag::parse(leading(lenient(digits))),
+    fn tag(&self, text: &[u8], met: &mut Met) -> Option<Tag> {
+        let strict = Tag::parse(text);
+        if strict.is_some() {
+            // Up to nine digits are the same number to every reader.
+            return strict;
+        }
+        met.odd_number = true;
+        match self.numbers {
+            NumberAxis::Strict => None,
+            NumberAxis::Lenient => Tag::parse(lenient(text)),
+            NumberAxis::Modulo32 => small(wrapped(text)? & u64::from(u32::MAX)),
+            NumberAxis::Modulo64 => small(wrapped(text)?),
+            NumberAxis::Leading => Tag::new(atoi(text)?),
+            NumberAxis::Unchecked => Tag::new(unchecked(text)),
         }
     }
 
-    /// The length that a value says, by the same leniency as for tags.
-    fn length(&self, value: &[u8]) -> Option<usize> {
-        match self.tags {
-            TagAxis::Strict => wire::data_length(value),
-            // A negative length is none to anybody.
-            _ if value.trim_ascii_start().first() == Some(&b'-') => None,
-            TagAxis::Lenient => wire::data_length(lenient(value)),
-            TagAxis::Modulo32 => usize::try_from(signed(value)? & u64::from(u32::MAX)).ok(),
-            TagAxis::Modulo64 => usize::try_from(signed(value)?).ok(),
-            TagAxis::Leading => wire::data_length(leading(lenient(value))),
+    /// The length that a data field's length field says, by the same leniency as for tags.
+    fn length(&self, value: &[u8], met: &mut Met) -> Option<usize> {
+        let strict = wire::data_length(value);
+        if strict.is_some() {
+            return strict;
+        }
+        met.odd_number = true;
+        // A negative length is none to anybody.
+        if trimmed(value).first() == Some(&b'-') {
+            return None;
+        }
+        match self.numbers {
+            NumberAxis::Strict => None,
+            NumberAxis::Lenient => wire::data_length(lenient(value)),
+            NumberAxis::Modulo32 => usize::try_from(wrapped(value)? & u64::from(u32::MAX)).ok(),
+            NumberAxis::Modulo64 => Some(usize::try_from(wrapped(value)?).unwrap_or(usize::MAX)),
+            NumberAxis::Leading => usize::try_from(atoi(value)?).ok(),
+            NumberAxis::Unchecked => usize::try_from(unchecked(value)).ok(),
+        }
+    }
+
+    /// What `BodyLength` says. Unless it begins with a digit, it says nothing to anybody.
+    fn body_length(&self, value: &[u8]) -> Option<usize> {
+        let text = trimmed(value);
+        let digits = text.strip_prefix(b"+").unwrap_or(text);
+        if !digits.first()?.is_ascii_digit() {
+            return None;
+        }
+        let all_digits = digits.iter().all(u8::is_ascii_digit);
+        let length = match self.numbers {
+            NumberAxis::Strict if all_digits && digits.len() == value.len() => saturated(digits),
+            NumberAxis::Lenient if all_digits => saturated(digits),
+            NumberAxis::Strict | NumberAxis::Lenient => return None,
+            NumberAxis::Modulo32 => wrapped(value)? & u64::from(u32::MAX),
+            NumberAxis::Modulo64 => wrapped(value)?,
+            NumberAxis::Leading | NumberAxis::Unchecked => u64::from(atoi(value)?),
+        };
+        Some(usize::try_from(length).unwrap_or(usize::MAX))
+    }
+}
+
+struct FieldSeen<'a> {
+    tag: Option<Tag>,
+    value: &'a [u8],
+    /// Behind its SOH.
+    end: usize,
+}
+
+impl<'a> Seen<'a> {
+    fn note(&mut self, table: &Table, tag: Tag, value: &'a [u8]) {
+        if tag == Tag::MSG_TYPE {
+            self.first.msg_type = self.first.msg_type.or(Some(value));
+            self.last.msg_type = Some(value);
+        }
+        if let Some(slot) = table.slot_of(tag) {
+            self.first.slots.keep_first(slot, value);
+            self.last.slots.keep_last(slot, value);
         }
     }
 }
@@ -469,11 +658,6 @@ impl Earlier {
             Pair::TagBefore => Tag::new(data.get().saturating_sub(1)).unwrap_or(specified),
         }
     }
-}
-
-/// A tag number that is small enough to be one.
-fn small(number: u64) -> Option<Tag> {
-    u32::try_from(number).ok().and_then(Tag::new)
 }
 
 /// The first and the last length that each length field says.
@@ -500,9 +684,10 @@ impl Lengths {
         earlier: Earlier,
         length_tag: Tag,
         before: usize,
+        met: &mut Met,
     ) -> Option<usize> {
         if earlier.walk == Walk::Raw {
-            self.scan(reader, before)?;
+            self.scan(reader, before, met)?;
         }
         let said = self.said.iter().find(|said| said.tag == length_tag)?;
         Some(match earlier.which {
@@ -513,16 +698,16 @@ impl Lengths {
 
     /// Walks on from SOH to SOH. What stands before a value without an SOH ends with that value's `=`, and so says no
     /// length.
-    fn scan(&mut self, reader: &Reader<'_>, before: usize) -> Option<()> {
+    fn scan(&mut self, reader: &Reader<'_>, before: usize, met: &mut Met) -> Option<()> {
         let earlier = reader.message.get(..before)?;
         while let Some(rest) = earlier.get(self.scanned..)
             && let Some(soh) = memchr::memchr(SOH, rest)
         {
             if let Some(field) = rest.get(..soh)
                 && let Some(sign) = memchr::memchr(b'=', field)
-                && let Some(tag) = field.get(..sign).and_then(|digits| reader.tag(digits))
+                && let Some(tag) = field.get(..sign).and_then(|text| reader.tag(text, met))
             {
-                self.keep(reader, tag, field.get(sign + 1..).unwrap_or_default());
+                self.keep(reader, tag, field.get(sign + 1..).unwrap_or_default(), met);
             }
             self.scanned += soh + 1;
         }
@@ -530,13 +715,13 @@ impl Lengths {
     }
 
     /// Keeps what a field says, if it is the length of some data field to some reader.
-    fn keep(&mut self, reader: &Reader<'_>, tag: Tag, value: &[u8]) {
+    fn keep(&mut self, reader: &Reader<'_>, tag: Tag, value: &[u8], met: &mut Met) {
         let before_data =
             || Tag::new(tag.get() + 1).is_some_and(|next| wire::length_field_of(next).is_some());
         if wire::data_field_of(tag).is_none() && !before_data() {
             return;
         }
-        let Some(length) = reader.length(value) else {
+        let Some(length) = reader.length(value, met) else {
             return;
         };
         match self.said.iter_mut().find(|said| said.tag == tag) {
@@ -550,45 +735,51 @@ impl Lengths {
     }
 }
 
+/// A tag number that is small enough to be one.
+fn small(number: u64) -> Option<Tag> {
+    u32::try_from(number).ok().and_then(Tag::new)
+}
+
 /// Without the blanks around it, a sign, and the zeros before it.
-fn lenient(digits: &[u8]) -> &[u8] {
-    let mut digits = trimmed(digits);
-    if let [b'+' | b'-', rest @ ..] = digits {
-        digits = rest;
-    }
+fn lenient(text: &[u8]) -> &[u8] {
+    let mut digits = signed(text).1;
     while let [b'0', rest @ ..] = digits {
         digits = rest;
     }
     digits
 }
 
+/// Whether there is a minus, and what follows blanks and the sign.
+fn signed(text: &[u8]) -> (bool, &[u8]) {
+    let text = trimmed(text);
+    match text {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        _ => (false, text),
+    }
+}
+
 /// Without what C's `isspace` takes for blank, at both ends.
-fn trimmed(mut digits: &[u8]) -> &[u8] {
+fn trimmed(mut text: &[u8]) -> &[u8] {
     const fn blank(byte: u8) -> bool {
         matches!(byte, b' ' | 0x09..=0x0D)
     }
-    while let [first, rest @ ..] = digits
+    while let [first, rest @ ..] = text
         && blank(*first)
     {
-        digits = rest;
+        text = rest;
     }
-    while let [rest @ .., last] = digits
+    while let [rest @ .., last] = text
         && blank(*last)
     {
-        digits = rest;
+        text = rest;
     }
-    digits
-}
-
-/// The digits that it begins with.
-fn leading(text: &[u8]) -> &[u8] {
-    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    text.get(..digits).unwrap_or_default()
+    text
 }
 
 /// A number with its sign, modulo 2^64.
-fn signed(text: &[u8]) -> Option<u64> {
-    let digits = lenient(text);
+fn wrapped(text: &[u8]) -> Option<u64> {
+    let (negative, digits) = signed(text);
     if digits.is_empty() {
         return None;
     }
@@ -599,11 +790,45 @@ fn signed(text: &[u8]) -> Option<u64> {
                 .wrapping_add(u64::from(digit - b'0'))
         })
     })?;
-    let negative = trimmed(text).first() == Some(&b'-');
     Some(if negative {
         number.wrapping_neg()
     } else {
         number
+    })
+}
+
+/// Digits, or the largest number.
+fn saturated(digits: &[u8]) -> u64 {
+    digits.iter().fold(0, |number: u64, &digit| {
+        number
+            .saturating_mul(10)
+            .saturating_add(u64::from(digit.saturating_sub(b'0')))
+    })
+}
+
+/// As C's `atoi` usually is made: `strtol`, which stops at the ends of 64 bits, cut to 32 bits. `None` when that is
+/// negative or there is no digit.
+fn atoi(text: &[u8]) -> Option<u32> {
+    let (negative, rest) = signed(text);
+    let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let digits = rest.get(..count).filter(|digits| !digits.is_empty())?;
+    let number = saturated(digits);
+    let long = if negative {
+        0_i64.checked_sub_unsigned(number).unwrap_or(i64::MIN)
+    } else {
+        i64::try_from(number).unwrap_or(i64::MAX)
+    };
+    let low = long.cast_unsigned() & u64::from(u32::MAX);
+    u32::try_from(low).ok().filter(|low| low.cast_signed() >= 0)
+}
+
+/// `n = n * 10 + (byte - '0')` in 32 bits, whatever the byte is.
+fn unchecked(text: &[u8]) -> u32 {
+    text.iter().fold(0_u32, |number, &byte| {
+        number
+            .wrapping_mul(10)
+            .wrapping_add(u32::from(byte))
+            .wrapping_sub(u32::from(b'0'))
     })
 }
 
@@ -734,6 +959,61 @@ mod tests {
     }
 
     #[test]
+    fn tags_and_lengths_that_other_readers_do_not_check_are_refused() {
+        // Every byte taken for a digit: `5/` is 49, and `1:` is 20.
+        check(
+            "35=A|5/=VICTIM|49=BROKER_A|34=1|",
+            "refused: readers that take every byte",
+        );
+        check(
+            "35=A|49=BROKER_A|95=1:|96=a|49=VICTIM|x=1|y|34=1|",
+            "refused",
+        );
+        // `atoi` wraps, and stops at a letter.
+        check(
+            "35=A|4294967345x=VICTIM|49=BROKER_A|34=1|",
+            "refused: readers that take the digits",
+        );
+        check("35=A|49=BROKER_A|4294967345x=BROKER_A|34=1|", "broker");
+    }
+
+    #[test]
+    fn values_that_other_readers_cut_or_trim_are_refused_where_they_change_the_route() {
+        check(
+            "35=A|49=VICTIM\0x|34=1|",
+            "refused: readers that end a value at a NUL",
+        );
+        check("35=A|49=VICTIM\0x|49=BROKER_A|34=1|", "refused");
+        check(
+            "35=A|49=VICTIM |34=1|",
+            "refused: readers that take blanks off",
+        );
+        check(
+            "35=A|49=\tBROKER_A|34=1|",
+            "refused: readers that take blanks off",
+        );
+        check("35=A|49=SOMEBODY\0|34=1|", "none");
+        check("35=A|49=BROKER_A|58= a text \0 |34=1|", "broker");
+        // A value that only a reader of tags with zeros sees.
+        check("35=A|049=VICTIM\0|49=BROKER_A|34=1|", "refused");
+        check("35=A|49=BROKER_A|35=A\0|34=1|", "refused");
+    }
+
+    #[test]
+    fn every_length_that_some_reader_takes_for_a_data_fields_is_tried() {
+        // The first length stands inside of another data field, behind the tag before.
+        check(
+            "35=A|49=BROKER_A|354=7|355=1526=13|1526=1|1527=a|49=VICTIM|34=1|",
+            "refused",
+        );
+        // The first one only, stretched.
+        check(
+            "35=A|49=BROKER_A|95=9|95=1|96=a|49=VIC|34=1|49=VICTIM|",
+            "refused",
+        );
+    }
+
+    #[test]
     fn a_malformed_check_sum_that_would_end_the_message_earlier_is_refused() {
         check("35=A|010=5|49=BROKER_A|34=1|", "refused");
         check("35=A|49=BROKER_A|010=5|049=VICTIM|34=1|", "refused");
@@ -756,21 +1036,37 @@ mod tests {
             format!("8=FIX.4.4|9={length}|35=A|49=BROKER_A|10=000|").replace('|', "\u{1}")
         };
         assert!(verdict(logon("99").as_bytes()).contains("BodyLength leads past"));
+        assert!(
+            verdict(logon("99999999999999999999999").as_bytes()).contains("BodyLength leads past")
+        );
         for harmless in ["5", "0", "-1", "x", ""] {
             assert_eq!(verdict(logon(harmless).as_bytes()), "broker", "{harmless}");
+        }
+        // Past it for some readers only.
+        for past in ["+99", " 99", "99x", "99 "] {
+            assert!(
+                verdict(logon(past).as_bytes()).contains("some readers would wait"),
+                "{past}"
+            );
+        }
+        for right in ["+16", " 16", "16x", "016"] {
+            assert_eq!(verdict(logon(right).as_bytes()), "broker", "{right}");
         }
     }
 
     /// As a reader would that walks back from every data field.
     fn walked_back(reader: &Reader<'_>, length_tag: Tag, before: usize) -> Option<usize> {
         let earlier = reader.message.get(..before)?;
-        earlier.rsplit(|&byte| byte == SOH).find_map(|field| {
-            let sign = memchr::memchr(b'=', field)?;
-            let tag = reader.tag(field.get(..sign)?)?;
-            (tag == length_tag)
-                .then(|| reader.length(field.get(sign + 1..)?))
-                .flatten()
-        })
+        earlier
+            .rsplit(|&byte| byte == SOH)
+            .skip(1)
+            .find_map(|field| {
+                let sign = memchr::memchr(b'=', field)?;
+                let tag = reader.tag(field.get(..sign)?, &mut Met::default())?;
+                (tag == length_tag)
+                    .then(|| reader.length(field.get(sign + 1..)?, &mut Met::default()))
+                    .flatten()
+            })
     }
 
     const PARTS: [&str; 13] = [
@@ -795,15 +1091,14 @@ mod tests {
             parts in proptest::collection::vec(proptest::sample::select(&PARTS[..]), 0..60),
         ) {
             let message = parts.concat().replace('|', "\u{1}").into_bytes();
-            for (tags, _) in TAGS {
+            for (numbers, _) in NUMBERS {
                 let raw = Earlier { walk: Walk::Raw, which: Which::Last, pair: Pair::Specified, to_soh: false };
                 let reader = Reader {
                     message: &message,
                     source: None,
                     data: DataAxis::Earlier(raw),
-                    tags,
+                    numbers,
                     end: EndAxis::FirstCheckSum,
-                    body_end: None,
                 };
                 let mut lengths = Lengths::default();
                 // A value begins behind the first `=` after an SOH.
@@ -818,7 +1113,7 @@ mod tests {
                 for (sign, _) in signs {
                     for length_tag in [Tag(95), Tag(90)] {
                         proptest::prop_assert_eq!(
-                            lengths.said(&reader, raw, length_tag, sign + 1),
+                            lengths.said(&reader, raw, length_tag, sign + 1, &mut Met::default()),
                             walked_back(&reader, length_tag, sign + 1)
                         );
                     }

@@ -127,6 +127,17 @@ impl<'a> Slots<'a> {
             .filter(|value| !value.is_empty())
     }
 
+    /// What is in the slots that hold something.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &'a [u8]> {
+        self.values.iter().copied().flatten()
+    }
+
+    /// The same slots with other values.
+    pub(crate) fn map(&self, value: impl Fn(&'a [u8]) -> &'a [u8]) -> Self {
+        let values = self.values.iter().map(|slot| slot.map(&value)).collect();
+        Self { values, ..*self }
+    }
+
     /// Keeps the first value of a slot, an empty one included.
     pub(crate) fn keep_first(&mut self, slot: usize, value: &'a [u8]) {
         if let Some(place @ None) = self.values.get_mut(slot) {

@@ -210,6 +210,12 @@ pub(crate) fn data_length(value: &[u8]) -> Option<usize> {
     usize::try_from(length).ok()
 }
 
+/// A length as `BodyLength` states it: digits only. What is beyond every bound is as good as the largest number.
+fn stated_length(value: &[u8]) -> Option<u64> {
+    let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    digits.then(|| decimal(value).unwrap_or(u64::MAX))
+}
+
 /// Digits only, no overflow; `None` otherwise.
 fn decimal(value: &[u8]) -> Option<u64> {
     if value.is_empty() {
@@ -234,7 +240,7 @@ impl Oddities {
     pub const MALFORMED: Self = Self(2);
     /// A tag that stands there more than once.
     pub const REPEATED: Self = Self(4);
-    /// A `BodyLength` that leads elsewhere than to the first real tag 10.
+    /// A `BodyLength` that is no number, or leads elsewhere than to the first real tag 10.
     pub const BODY_LENGTH: Self = Self(8);
 
     /// Whether there is none.
@@ -401,7 +407,7 @@ pub fn read<'a>(bytes: &'a [u8], limits: &ReadLimits) -> Reading<'a> {
     }
     let body_length = notes.body_length();
     let mut oddities = notes.oddities;
-    if matches!(body_length, BodyLength::Short(_) | BodyLength::Past) {
+    if notes.body.is_some() && body_length != BodyLength::Right {
         oddities.add(Oddities::BODY_LENGTH);
     }
     let message = bytes.get(..consumed).unwrap_or(bytes);
@@ -515,7 +521,7 @@ impl Notes {
                 self.is_logon = value == b"A";
             }
             Tag::BODY_LENGTH if self.body.is_none() => {
-                self.body = Some((field.end, decimal(value)));
+                self.body = Some((field.end, stated_length(value)));
             }
             Tag::CHECK_SUM => self.check_sum_start = field.start,
             _ => {}

@@ -80,6 +80,13 @@ const CRATE_RULES: &[CrateRule] = &[
         ours: &["fixgw-core"],
         never: &["proxy-wasm"],
     },
+    CrateRule {
+        sentence: "`fixgw-readings`, the second opinion of the tests, depends on no other crate: it shares no code with the core.",
+        name: "fixgw-readings",
+        platform: NATIVE,
+        ours: &[],
+        never: &[""],
+    },
 ];
 
 /// What modules may not name. A path is meant with all that lies below it.
