@@ -25,6 +25,12 @@ use crate::worker::{self, Part, Plugin};
 
 /// Deadlines, records and reports are served this often. It costs a worker less than a thousandth of a core.
 const TICK: Duration = Duration::from_millis(100);
+/// Connections that one tick may close: with ten ticks a second, each worker closes up to 640 late ones a second.
+///
+/// INVARIANT: bounded and small. Envoy performs the closes of a call after it, each from within the one before, for each
+/// calls the filter again, which performs the next. Some 500 at once are more than the VM's stack holds: then the whole
+/// worker's VM ends, and every session in it.
+const CLOSES_PER_TICK_MAX: usize = 64;
 /// What one report may take: no longer than the next ones may wait.
 const REPORT_TIMEOUT: Duration = Duration::from_millis(report::HEARTBEAT_MS);
 /// What one call with records may take.
@@ -139,7 +145,7 @@ impl Root {
         let Ok(now_ms) = host::monotonic_ms() else {
             return;
         };
-        let due = worker::with(|worker| worker.due(now_ms));
+        let due = worker::with(|worker| worker.due(now_ms, CLOSES_PER_TICK_MAX));
         if due.is_empty() {
             return;
         }

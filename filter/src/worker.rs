@@ -345,16 +345,17 @@ impl Worker {
             .unwrap_or(Step::Close { record: None })
     }
 
-    /// What the connections that wait do at this time.
-    pub(crate) fn due(&mut self, now_ms: u64) -> Vec<(u32, Rc<Plugin>, Step)> {
-        let ids: Vec<(u32, Rc<Plugin>)> = self
-            .waiting
-            .iter()
+    /// What the connections do whose time is over: the oldest ones, `at_most` so many. The others are due the next time.
+    pub(crate) fn due(&mut self, now_ms: u64, at_most: usize) -> Vec<(u32, Rc<Plugin>, Step)> {
+        let late = self.waiting.iter();
+        let late: Vec<(u32, Rc<Plugin>)> = late
+            .filter(|(_, waiting)| waiting.connection.is_due(now_ms))
             .map(|(&id, waiting)| (id, waiting.plugin.clone()))
+            .take(at_most)
             .collect();
-        let steps = ids.into_iter().filter_map(|(id, plugin)| {
+        let steps = late.into_iter().filter_map(|(id, plugin)| {
             let step = self.react(id, |connection, view| connection.tick(now_ms, view))?;
-            (step != Step::Wait).then_some((id, plugin, step))
+            Some((id, plugin, step))
         });
         steps.collect()
     }

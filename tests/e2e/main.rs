@@ -23,4 +23,5 @@ mod secrecy;
 mod sequence;
 mod sources;
 mod start;
+mod storm;
 mod tls;

@@ -24,6 +24,7 @@ pub mod echo;
 pub mod fix;
 pub mod fixture;
 pub mod gateway;
+pub mod hostile;
 pub mod peer;
 pub mod process;
 pub mod proxy;

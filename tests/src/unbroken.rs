@@ -21,6 +21,22 @@ pub struct LiveSession<'a> {
     sent: (u64, u64),
 }
 
+impl Drop for LiveSession<'_> {
+    /// A message that did not arrive may have been lost on either side of the tap: this tells on which.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        for passage in self.tap.passages() {
+            if self.session.is_begun_by(&passage.to_engine) {
+                let shown = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace('\u{1}', "|");
+                let (to, from) = (shown(&passage.to_engine), shown(&passage.from_engine));
+                eprintln!("--- through the tap, to the engine: {to}\n--- and from it: {from}");
+            }
+        }
+    }
+}
+
 /// How many messages each side has received over an unbroken session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exchanged {

@@ -167,12 +167,18 @@ impl Connection {
         }
     }
 
+    /// Whether [`Connection::tick`] would end it: it waits, and its time is over.
+    #[must_use]
+    pub fn is_due(&self, now_ms: u64) -> bool {
+        self.waiting() && now_ms >= self.deadline_ms
+    }
+
     /// Time has passed.
     pub fn tick(&mut self, now_ms: u64, view: View<'_>) -> Step {
         let State::Waiting(bytes) = self.state else {
             return Step::Wait;
         };
-        if now_ms < self.deadline_ms {
+        if !self.is_due(now_ms) {
             return Step::Wait;
         }
         if self.refusal.is_some() {
