@@ -22,6 +22,10 @@ build: ## the filter and the programs, for use
 bench: ## the figures
 	@scripts/bench
 
+.PHONY: attack-haproxy
+attack-haproxy: ## the attacks of the tests, played to HAProxy as well, to compare
+	@scripts/attack-haproxy
+
 fmt: ## format the code
 	@scripts/setup rust
 	@scripts/env cargo fmt --all

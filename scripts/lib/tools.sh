@@ -113,5 +113,8 @@ envoy_path() {
     for found in "$(python_dir)"/lib/python3*/site-packages/envoy/_bin/envoy; do printf '%s\n' "$found"; return; done
 }
 
+# FIXGW_HAPROXY if it is set, else Debian's.
+haproxy_path() { printf '%s\n' "${FIXGW_HAPROXY:-/usr/sbin/haproxy}"; }
+
 filter_path() { printf '%s/target/filter/fixgw_filter.wasm\n' "$ROOT"; }
 filter_panic_path() { printf '%s/target/filter/fixgw_filter_test_panic.wasm\n' "$ROOT"; }

@@ -5,111 +5,21 @@
 //! Logon was routed, read by a real QuickFIX engine.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
+use fixgw_e2e::attack::{
+    Case, Expect, ROUTES, cases, directory, logged_on, logged_on_at, quickfix, readers_routes,
+};
 use fixgw_e2e::echo::EchoEngine;
-use fixgw_e2e::fixture::{Directory, Route};
 use fixgw_e2e::gateway::{Gateway, Setup};
-use fixgw_e2e::peer::{Engine, Peer, Session};
+use fixgw_e2e::peer::Session;
 use fixgw_e2e::process::text;
 use fixgw_e2e::raw::RawClient;
 use fixgw_e2e::tap::Tap;
-use fixgw_readings::{Agreed, Condition, Routed};
-use serde_json::Value;
-
-const ATTACKS: &str = include_str!("../testdata/attacks.jsonl");
-const CORPUS: &str = include_str!("../../filter/core/testdata/logons.jsonl");
-
-/// Route (and engine) and the `SenderCompID` that leads there.
-const ROUTES: [(&str, &str); 2] = [("broker", "BROKER_A"), ("victim", "VICTIM")];
-
-struct Case {
-    id: String,
-    kind: String,
-    bytes: Vec<u8>,
-    expect: Expect,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Expect {
-    /// The engine of this name gets every byte.
-    Engine(String),
-    /// No engine gets any; the record says this reason.
-    Refused(String),
-}
-
-fn lines(text: &str) -> Vec<Value> {
-    text.lines()
-        .map(|line| serde_json::from_str(line).expect("a line is a JSON object"))
-        .collect()
-}
-
-/// A case of the corpus names it; the others have their bytes, as Latin-1 with `|` for SOH.
-fn cases() -> Vec<Case> {
-    let corpus: BTreeMap<String, Vec<u8>> = lines(CORPUS)
-        .iter()
-        .map(|case| (text(case, "id").to_owned(), unhex(text(case, "raw_hex"))))
-        .collect();
-    let cases: Vec<Case> = lines(ATTACKS)
-        .iter()
-        .map(|case| {
-            let id = text(case, "id").to_owned();
-            let bytes = match case.get("bytes") {
-                Some(Value::String(bytes)) => latin1(bytes),
-                _ => corpus[&id].clone(),
-            };
-            let expect = match text(case, "expect").split_once(':') {
-                Some(("refused", reason)) => Expect::Refused(reason.to_owned()),
-                _ => Expect::Engine(text(case, "expect").to_owned()),
-            };
-            let kind = text(case, "kind").to_owned();
-            Case {
-                id,
-                kind,
-                bytes,
-                expect,
-            }
-        })
-        .collect();
-    let synthetic = corpus.keys().filter(|id| id.starts_with("syn-")).count();
-    let taken = cases
-        .iter()
-        .filter(|case| corpus.contains_key(&case.id))
-        .count();
-    assert_eq!(taken, synthetic, "every synthetic case of the corpus");
-    cases
-}
-
-fn latin1(text: &str) -> Vec<u8> {
-    text.chars()
-        .map(|code| match code {
-            '|' => 1,
-            code => u8::try_from(u32::from(code)).expect("a byte"),
-        })
-        .collect()
-}
-
-fn unhex(hex: &str) -> Vec<u8> {
-    let digit = |byte: u8| u8::try_from(char::from(byte).to_digit(16).expect("a digit")).unwrap();
-    hex.as_bytes()
-        .chunks(2)
-        .map(|pair| digit(pair[0]) << 4 | digit(pair[1]))
-        .collect()
-}
-
-fn directory() -> Directory {
-    Directory::of(
-        &ROUTES.map(|(name, sender)| Route::new(name, name).value("SenderCompID49", sender)),
-    )
-}
+use fixgw_readings::{Agreed, Routed};
 
 #[test]
 fn every_case_expects_what_all_readers_together_make_of_it() {
-    let routes = ROUTES.map(|(name, sender)| fixgw_readings::Route {
-        name: name.to_owned(),
-        fields: vec![(49, Condition::Value(sender.as_bytes().to_vec()))],
-        priority: 0,
-    });
+    let routes = readers_routes();
     let mut wrong = Vec::new();
     for case in cases() {
         let agreed = fixgw_readings::agreed(&case.bytes, &routes);
@@ -197,31 +107,6 @@ fn no_attack_reaches_an_engine_by_a_reading_that_another_does_not_share() {
     assert!(wanted.values().all(enough), "both engines were reached");
 }
 
-/// A QuickFIX engine that would accept either counterparty.
-fn quickfix(name: &str, arrange: impl Fn(Session) -> Session) -> Engine {
-    let sessions = ROUTES
-        .map(|(_, sender)| arrange(Session::new("FIX.4.4", sender, "GATEWAY").reset_on_logon()));
-    Peer::engine(name, &sessions)
-}
-
-/// Whom QuickFIX has logged on, from all that it answered; `None` when it refused the message.
-fn logged_on(answer: &[u8]) -> Option<String> {
-    let answer = String::from_utf8_lossy(answer);
-    let logon = answer
-        .split("8=FIX")
-        .find(|message| message.contains("\u{1}35=A\u{1}"))?;
-    let (_, target) = logon.split_once("\u{1}56=")?;
-    Some(target.split('\u{1}').next()?.to_owned())
-}
-
-/// Sends a case straight to an engine.
-fn ask(engine: SocketAddr, bytes: &[u8]) -> Option<String> {
-    let mut client = RawClient::connect(engine);
-    client.send_unless_closed(bytes);
-    client.finish();
-    logged_on(&client.take_to_end())
-}
-
 /// Sends a case through the gateway to the engine behind a tap.
 fn ask_through(gateway: &Gateway, tap: &Tap, bytes: &[u8]) -> Option<String> {
     let mut client = RawClient::connect(gateway.address());
@@ -263,7 +148,7 @@ fn asked_of_quickfix(cases: &[Case], arrange: impl Fn(Session) -> Session) -> (u
                 );
             }
             Expect::Refused(reason) if reason == "ambiguous_field" => {
-                if ask(engines[0].address(), &case.bytes).as_deref() == Some("VICTIM") {
+                if logged_on_at(engines[0].address(), &case.bytes).as_deref() == Some("VICTIM") {
                     misled.push(case.id.clone());
                 }
             }

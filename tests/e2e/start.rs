@@ -1,6 +1,7 @@
 //! Does the gateway start, restart and stop as promised, and say in one sentence what keeps it from starting?
 
-use std::net::TcpListener;
+use std::io::ErrorKind;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -52,6 +53,42 @@ fn a_taken_port_is_one_sentence() {
     let directory = broker();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
+    ends_with_a_sentence(
+        Setup::over(&directory).listener("second", address).spawn(),
+        &address.to_string(),
+    );
+}
+
+#[test]
+fn two_listeners_of_one_address_are_one_sentence() {
+    let directory = broker();
+    let address = unused_port();
+    ends_with_a_sentence(
+        Setup::over(&directory)
+            .listener("second", address)
+            .listener("third", address)
+            .spawn(),
+        &address.to_string(),
+    );
+}
+
+#[test]
+fn a_port_is_kept_for_envoy_before_it_listens_and_nobody_is_accepted_there() {
+    let directory = broker();
+    // In the place of Envoy a program that never listens.
+    let idle = directory.path().join("idle");
+    std::fs::write(&idle, "#!/bin/sh\nexec sleep 600\n").unwrap();
+    std::fs::set_permissions(&idle, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let address = unused_port();
+    let gateway = Setup::over(&directory)
+        .listener("second", address)
+        .envoy(&idle)
+        .spawn();
+    assert!(is_alive(gateway.child("envoy")));
+    let stranger = TcpListener::bind(address).map_err(|error| error.kind());
+    assert_eq!(stranger.err(), Some(ErrorKind::AddrInUse));
+    let client = TcpStream::connect(address).map_err(|error| error.kind());
+    assert_eq!(client.err(), Some(ErrorKind::ConnectionRefused));
     ends_with_a_sentence(
         Setup::over(&directory).listener("second", address).spawn(),
         &address.to_string(),

@@ -20,6 +20,7 @@
     reason = "the library is a part of the tests, and a test fails by panicking"
 )]
 
+pub mod attack;
 pub mod echo;
 pub mod fix;
 pub mod fixture;

@@ -12,6 +12,12 @@ pub fn envoy() -> PathBuf {
     from_environment("FIXGW_ENVOY")
 }
 
+/// The HAProxy binary, for the comparison with it alone: `scripts/attack-haproxy` says where it is.
+#[must_use]
+pub fn haproxy() -> PathBuf {
+    from_environment("FIXGW_HAPROXY")
+}
+
 /// The Python interpreter that can import `quickfix`.
 #[must_use]
 pub fn python() -> PathBuf {

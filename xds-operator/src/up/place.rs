@@ -4,13 +4,16 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fixgw_core::limits;
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
 use thiserror::Error;
 
 use super::proxy_protocol::ProxyProtocol;
@@ -94,6 +97,8 @@ pub(super) struct Place {
     pub(super) proxy_protocol: Option<ProxyProtocol>,
     /// Held while this gateway runs.
     _lock: File,
+    /// Held while this gateway runs.
+    _ports: Vec<OwnedFd>,
 }
 
 impl Place {
@@ -129,7 +134,7 @@ impl Place {
         };
         let state_dir = args.source.state_dir();
         let lock = lock(&state_dir)?;
-        ports(args)?;
+        let ports = ports(args)?;
         Ok(Self {
             envoy,
             filter,
@@ -137,6 +142,7 @@ impl Place {
             state_dir,
             proxy_protocol,
             _lock: lock,
+            _ports: ports,
         })
     }
 }
@@ -165,14 +171,15 @@ fn lock(state_dir: &Path) -> Result<File, PlaceError> {
     let lock = File::create(state_dir.join("up.lock")).map_err(refused)?;
     match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(lock),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(PlaceError::StateInUse(path())),
+        Err(Errno::WOULDBLOCK) => Err(PlaceError::StateInUse(path())),
         Err(error) => Err(refused(error.into())),
     }
 }
 
-/// Envoy shares its ports among workers and would share them with a stranger, too: so they are tried here.
-fn ports(args: &UpArgs) -> Result<(), PlaceError> {
-    let mut tried = Vec::new();
+/// The addresses of all listeners, held for Envoy. Envoy asks the kernel to share its ports, for its workers; by itself
+/// it would share one with another gateway's Envoy, too, and each would get a part of the connections.
+fn ports(args: &UpArgs) -> Result<Vec<OwnedFd>, PlaceError> {
+    let mut held = Vec::new();
     for (index, listener) in args.all_listeners().enumerate() {
         if args
             .all_listeners()
@@ -181,16 +188,51 @@ fn ports(args: &UpArgs) -> Result<(), PlaceError> {
         {
             return Err(PlaceError::SameName(listener.name.clone()));
         }
-        // Kept until all were tried, so that two listeners of one address are found, too.
-        tried.push(
-            TcpListener::bind(listener.address).map_err(|source| PlaceError::Port {
-                name: listener.name.clone(),
-                address: listener.address,
-                source,
-            })?,
-        );
+        let refused = |errno: Errno| PlaceError::Port {
+            name: listener.name.clone(),
+            address: listener.address,
+            source: errno.into(),
+        };
+        let socket = hold(listener.address).map_err(refused)?;
+        // Which port Envoy will choose in place of 0 is not known yet.
+        if listener.address.port() != 0 {
+            held.push(socket);
+        }
     }
-    Ok(())
+    Ok(held)
+}
+
+/// Binds an address and never listens there, so that no client is accepted before Envoy is there to accept it.
+///
+/// INVARIANT: from then on only a socket that asks to share its port, of the same user, can be bound there. Envoy's do;
+/// another gateway's `hold` does not.
+fn hold(address: SocketAddr) -> rustix::io::Result<OwnedFd> {
+    let socket = match bind(address, false) {
+        // Perhaps only connections of an earlier gateway that the kernel has not forgotten. They give way to this; a
+        // listener does not.
+        Err(Errno::ADDRINUSE) => bind(address, true)?,
+        bound => bound?,
+    };
+    // Else others who set it could bind as well, as long as nobody listens.
+    sockopt::set_socket_reuseaddr(&socket, false)?;
+    // Not before the bind, which would then share with any Envoy that listens there by now.
+    sockopt::set_socket_reuseport(&socket, true)?;
+    Ok(socket)
+}
+
+fn bind(address: SocketAddr, reuse: bool) -> rustix::io::Result<OwnedFd> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    if address.is_ipv6() {
+        // As Envoy does: a listener on `[::]` is for IPv6 alone.
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    sockopt::set_socket_reuseaddr(&socket, reuse)?;
+    rustix::net::bind(&socket, &address)?;
+    Ok(socket)
 }
 
 fn beside(name: &str) -> PathBuf {
@@ -225,4 +267,128 @@ fn program(wanted: &Path) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(OsStr::new(&path))
         .find_map(|directory| executable(&directory.join(wanted)))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use std::io::ErrorKind;
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
+
+    /// Addresses of each kind that a listener may have, with one where clients find it.
+    const ADDRESSES: [(IpAddr, IpAddr); 4] = [
+        (
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+        ),
+        (
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+        ),
+        (
+            IpAddr::V6(Ipv6Addr::LOCALHOST),
+            IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ),
+        (
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ),
+    ];
+
+    /// Connections that are spread over the sockets of a port.
+    const CONNECTIONS: usize = 32;
+
+    /// Some port, held, with its addresses for a listener and for clients.
+    fn held((ip, client): (IpAddr, IpAddr)) -> (OwnedFd, SocketAddr, SocketAddr) {
+        let socket = hold(SocketAddr::new(ip, 0)).unwrap();
+        let address: SocketAddr = rustix::net::getsockname(&socket)
+            .unwrap()
+            .try_into()
+            .unwrap();
+        (socket, address, SocketAddr::new(client, address.port()))
+    }
+
+    /// As each worker of Envoy does it.
+    fn listen_as_envoy(address: SocketAddr) -> TcpListener {
+        let family = if address.is_ipv4() {
+            AddressFamily::INET
+        } else {
+            AddressFamily::INET6
+        };
+        let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+        if address.is_ipv6() {
+            sockopt::set_ipv6_v6only(&socket, true).unwrap();
+        }
+        sockopt::set_socket_reuseaddr(&socket, true).unwrap();
+        sockopt::set_socket_reuseport(&socket, true).unwrap();
+        rustix::net::bind(&socket, &address).unwrap();
+        rustix::net::listen(&socket, 128).unwrap();
+        socket.into()
+    }
+
+    #[track_caller]
+    fn nobody_else_gets(address: SocketAddr) {
+        let stranger = TcpListener::bind(address).map_err(|error| error.kind());
+        assert_eq!(stranger.err(), Some(ErrorKind::AddrInUse), "{address}");
+        assert_eq!(
+            hold(address).err(),
+            Some(Errno::ADDRINUSE),
+            "{address}: another gateway"
+        );
+    }
+
+    #[test]
+    fn nobody_is_accepted_at_a_held_address_and_nobody_else_gets_it() {
+        for kind in ADDRESSES {
+            let (_held, address, client) = held(kind);
+            let refused = TcpStream::connect(client).map_err(|error| error.kind());
+            assert_eq!(refused.err(), Some(ErrorKind::ConnectionRefused));
+            nobody_else_gets(address);
+        }
+    }
+
+    #[test]
+    fn envoy_gets_a_held_address_and_every_connection_to_it() {
+        for kind in ADDRESSES {
+            let (_held, address, client) = held(kind);
+            let workers = [listen_as_envoy(address), listen_as_envoy(address)];
+            nobody_else_gets(address);
+            let clients: Vec<TcpStream> = (0..CONNECTIONS)
+                .map(|_| TcpStream::connect(client).unwrap())
+                .collect();
+            let mut accepted = 0;
+            for worker in &workers {
+                worker.set_nonblocking(true).unwrap();
+                while worker.accept().is_ok() {
+                    accepted += 1;
+                }
+            }
+            assert_eq!(accepted, clients.len(), "{address}");
+        }
+    }
+
+    #[test]
+    fn a_listener_is_found_that_would_share_its_port() {
+        let (held, address, _) = held((Ipv4Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()));
+        let _worker = listen_as_envoy(address);
+        drop(held);
+        nobody_else_gets(address);
+    }
+
+    #[test]
+    fn connections_of_an_earlier_gateway_do_not_keep_a_port() {
+        let earlier = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = earlier.local_addr().unwrap();
+        let client = TcpStream::connect(address).unwrap();
+        // Who closes first keeps the connection for a minute.
+        drop(earlier.accept().unwrap());
+        drop(client);
+        drop(earlier);
+        assert_eq!(bind(address, false).err(), Some(Errno::ADDRINUSE));
+        let _held = hold(address).unwrap();
+        nobody_else_gets(address);
+        let _worker = listen_as_envoy(address);
+        nobody_else_gets(address);
+    }
 }
