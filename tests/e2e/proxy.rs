@@ -679,10 +679,8 @@ fn many_annotations_at_once_take_effect_in_batches() {
     let (mut routes, mut slices) = (String::new(), String::new());
     for index in 0..SERVICES {
         let route = Route::new(&name(index), &name(index));
-        routes += &format!(
-            "---\n{}",
-            route.value("SenderCompID49", &name(index)).yaml()
-        );
+        routes += "---\n";
+        routes += &route.value("SenderCompID49", &name(index)).yaml();
         slices += &fixture::slices_yaml(&name(index), &[told.address()]);
     }
     let services = |yaml: &dyn Fn(&str) -> String| {

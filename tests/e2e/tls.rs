@@ -528,13 +528,16 @@ fn a_certificate_that_expires_soon_is_told_at_the_start() {
     gateway.wait_said(mark, "INFO", "is in use");
 }
 
+/// What is done to the files, and a word of the refusal.
+type Damage<'d> = (&'d dyn Fn(&Files), &'d str);
+
 #[test]
 fn what_is_bad_at_the_start_refuses_it_with_one_sentence_and_code_2() {
     let authority = Authority::new("CA");
     let (issued, stranger) = (authority.issue(GATEWAY), authority.issue(GATEWAY));
     let expired = authority.issue_valid(GATEWAY, Validity::Over);
     let directory = broker();
-    let refusals: [(&dyn Fn(&Files), &str); 6] = [
+    let refusals: [Damage<'_>; 6] = [
         (&|files| files.put(&files.key(), &stranger.key), "tls.key"),
         (&|files| files.put_identity(&expired), "renew it"),
         (

@@ -27,7 +27,8 @@ def start(config, application):
             lines += peer.session_settings("acceptor", session)
         settings = peer.load_settings(lines)
         store = peer.store_factory(config.get("store"), settings)
-        acceptor = fix.SocketAcceptor(application, store, settings)
+        # Not SocketAcceptor: what another thread than its own sends while that one is reading can stay in its queue.
+        acceptor = fix.ThreadedSocketAcceptor(application, store, settings)
         try:
             acceptor.start()
             return acceptor, store, settings, port

@@ -331,6 +331,7 @@ impl std::ops::Deref for Engine {
 pub struct Counterparty {
     name: String,
     address: SocketAddr,
+    host: String,
     sessions: Vec<Session>,
     reconnect_seconds: u32,
     store: Option<PathBuf>,
@@ -344,6 +345,7 @@ impl Counterparty {
         Self {
             name: name.to_owned(),
             address,
+            host: address.ip().to_string(),
             sessions: sessions.to_vec(),
             reconnect_seconds: 1,
             store: None,
@@ -360,6 +362,13 @@ impl Counterparty {
             "certificate": path(files.certificate()),
             "key": path(files.key()),
         }));
+        self
+    }
+
+    /// Connects to this name, which stands for the address. By TLS it asks for it (SNI); for an address it asks for nothing.
+    #[must_use]
+    pub fn host(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.host);
         self
     }
 
@@ -386,7 +395,7 @@ impl Counterparty {
             .map(Session::for_counterparty)
             .collect();
         let settings = json!({
-            "host": self.address.ip().to_string(), "port": self.address.port(),
+            "host": self.host, "port": self.address.port(),
             "reconnect": self.reconnect_seconds, "store": self.store.as_deref().map(Path::to_string_lossy), "sessions": sessions,
             "tls": self.tls,
         });

@@ -1,4 +1,4 @@
-//! What does the gateway do? Told in two dozen lines by real engines and counterparties, and proven on the way.
+//! What does the gateway do? Told in some thirty lines by real engines and counterparties, and proven on the way.
 //!
 //! Prints nothing that it has not seen: each line stands for an event of a QuickFIX peer or of the gateway.
 //! Ends by itself; whatever goes wrong is its last line, and its exit code is not 0 then.
@@ -13,18 +13,23 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
+use fixgw_e2e::fix;
 use fixgw_e2e::fixture::Directory;
-use fixgw_e2e::gateway::{Gateway, Setup};
+use fixgw_e2e::gateway::{Gateway, Setup, TLS_LISTENER};
 use fixgw_e2e::peer::{Counterparty, Engine, Peer, Session};
 use fixgw_e2e::process::{text, wait_until};
 use fixgw_e2e::socket::established;
 use fixgw_e2e::tap::Tap;
+use fixgw_e2e::tls::{Authority, Client, Files, Issued};
 use fixgw_e2e::tool;
 use fixgw_e2e::unbroken::LiveSession;
 use serde_json::Value;
 
 /// Messages each way before the edit, and again after it.
 const MESSAGES: u64 = 10;
+
+/// The name of the gateway, in its certificate and for who connects to the port with TLS.
+const HOST: &str = "localhost";
 
 fn main() -> ExitCode {
     let begin = Instant::now();
@@ -75,31 +80,98 @@ impl Desk {
     }
 }
 
+/// The port with TLS: who issues the certificates of both sides, and where they lie.
+struct Secure {
+    authority: Authority,
+    client: Issued,
+    /// What the gateway is given.
+    gateway_files: Files,
+    /// What the counterparty is given.
+    client_files: Files,
+}
+
+impl Secure {
+    fn new(counterparty: &str) -> Self {
+        let (authority, clients) = (
+            Authority::new("the gateway's CA"),
+            Authority::new("brokers"),
+        );
+        let client = clients.issue(counterparty);
+        let gateway_files = Files::of(&authority.issue(HOST));
+        gateway_files.put_client_ca(&clients.pem());
+        let client_files = Files::of(&client);
+        client_files.put_client_ca(&authority.pem());
+        Self {
+            authority,
+            client,
+            gateway_files,
+            client_files,
+        }
+    }
+
+    /// Replaces the gateway's certificate, and connects to see which one is shown.
+    fn renew(&self, gateway: &Gateway) {
+        let renewed = self.authority.issue(HOST);
+        let (mark, saved) = (gateway.mark(), Instant::now());
+        self.gateway_files.put_identity(&renewed);
+        gateway.wait_said(mark, "INFO", "tls.crt");
+        let mut client = Client::trusting(&self.authority)
+            .asking_for(HOST)
+            .showing(&self.client)
+            .connect(gateway.address_of(TLS_LISTENER));
+        let refusal = client.greeting_after(&fix::logon("FIX.4.4", "NOBODY", "VENUE", &[]));
+        assert!(refusal.is_err(), "no engine has this name: {refusal:?}");
+        assert!(
+            client.shown() == renewed.der(),
+            "the gateway still shows the certificate from before"
+        );
+        println!(
+            "  the next connection was shown the new one, {} ms after the files were saved",
+            saved.elapsed().as_millis()
+        );
+    }
+}
+
 fn tell() {
-    println!("\nTwo engines, six counterparties, one gateway between. All of them are real.\n");
+    println!("\nTwo engines, seven counterparties, one gateway between. All of them are real.\n");
     let everyone = sessions();
     let desks = [
         Desk::open("EQUITIES", &everyone),
         Desk::open("FX", &everyone),
     ];
     let [equities, fx] = &desks;
+    let [.., by_tls, stranger, next] = &everyone;
+    let secure = Secure::new(by_tls.sender());
     let rules = rules();
     let mut gateway = Setup::over(&rules)
         .endpoint("equities-engine", equities.tap.address())
         .endpoint("fx-engine", fx.tap.address())
+        .tls(&secure.gateway_files)
+        .client_ca(&secure.gateway_files)
         .start();
     println!(
-        "  gateway            fixgw at {}, Envoy with 2 workers, 4 rules",
-        gateway.address()
+        "  gateway            fixgw at {}, with TLS at {}; Envoy with 2 workers, 4 rules",
+        gateway.address(),
+        gateway.address_of(TLS_LISTENER)
     );
 
     println!(
         "\nWho connected                 Which fields decided, by which rule, and which engine answered"
     );
-    let counterparties: Vec<Peer> = everyone[..4]
+    let mut counterparties: Vec<Peer> = everyone[..4]
         .iter()
         .map(|session| connect(&gateway, session))
         .collect();
+    counterparties.push(
+        Counterparty::new(
+            &who(by_tls),
+            gateway.address_of(TLS_LISTENER),
+            std::slice::from_ref(by_tls),
+        )
+        .host(HOST)
+        .tls(&secure.client_files)
+        .start(),
+    );
     let mut live = Vec::new();
     for (session, counterparty) in everyone.iter().zip(&counterparties) {
         let desk = answering(&desks, session, counterparty);
@@ -116,7 +188,6 @@ fn tell() {
 
     println!("\nThe file everyone-else.yaml is deleted; with it the default route is gone");
     gateway.apply(|| rules.remove("everyone-else"));
-    let stranger = &everyone[4];
     let refused = Counterparty::new(
         "stranger",
         gateway.address(),
@@ -138,7 +209,6 @@ fn tell() {
         "  every worker uses it {} ms after the file was saved",
         saved.elapsed().as_millis()
     );
-    let next = &everyone[5];
     let newcomer = connect(&gateway, next);
     show(
         next,
@@ -146,6 +216,9 @@ fn tell() {
         &newcomer,
         answering(&desks, next, &newcomer),
     );
+
+    println!("\nThe certificate and the key of the port with TLS are replaced");
+    secure.renew(&gateway);
 
     println!(
         "\nThe sessions that were live all the while, messages to the engine and back (sent = received)"
@@ -168,7 +241,7 @@ fn tell() {
 }
 
 /// The sessions in the order in which they appear.
-fn sessions() -> [Session; 6] {
+fn sessions() -> [Session; 7] {
     [
         Session::new("FIX.4.2", "BROKER_A", "VENUE"),
         Session::new("FIX.4.4", "BROKER_A", "VENUE")
@@ -176,6 +249,8 @@ fn sessions() -> [Session; 6] {
             .with(20001, "VWAP"),
         Session::new("FIXT.1.1", "HEDGE_ONE", "VENUE"),
         Session::new("FIX.4.0", "SOMEBODY", "VENUE"),
+        // By TLS.
+        Session::new("FIX.4.4", "HEDGE_TWO", "VENUE"),
         Session::new("FIX.4.4", "STRANGER", "VENUE"),
         Session::new("FIX.4.3", "BROKER_A", "VENUE"),
     ]
@@ -253,6 +328,14 @@ fn show(session: &Session, gateway: &Gateway, counterparty: &Peer, desk: &Desk) 
         text(&record, "route"),
         desk.name
     );
+    if let Some(version) = record["tlsVersion"].as_str() {
+        let name = record["serverName"].as_str().unwrap_or("nothing");
+        println!(
+            "  {:<27} by {version}, asked for {name} (SNI), showed the certificate {}",
+            "",
+            plain(&record["clientCertificate"])
+        );
+    }
 }
 
 fn plain(value: &Value) -> String {

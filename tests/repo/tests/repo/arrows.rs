@@ -127,10 +127,11 @@ const CLOCKS: &[&str] = &["Instant::now", "SystemTime::now"];
 
 const MODULE_RULES: &[ModuleRule] = &[
     ModuleRule {
-        sentence: "The stages of the pipeline and what speaks the protocols (`api`, `world`, `pipeline`, `xds::session`, `xds::rollout`, `xds::resources`, `receive::decision`, `receive::vms`) are pure: no I/O, no waiting, no clock.",
+        sentence: "The stages of the pipeline and what speaks the protocols (`api`, `certificate`, `world`, `pipeline`, `xds::session`, `xds::rollout`, `xds::resources`, `receive::decision`, `receive::vms`) are pure: no I/O, no waiting, no clock.",
         sources: "xds-operator/src",
         modules: &[
             "api",
+            "certificate",
             "world",
             "pipeline",
             "xds::session",
