@@ -1,9 +1,9 @@
 # What people type. The work is in scripts/, one script for each; each sets up what it needs.
 .DEFAULT_GOAL := help
-.PHONY: help demo up test build bench fmt clean clean-tools
+.PHONY: help demo up test build bench attack attack-haproxy fmt clean clean-tools
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## the main job on real engines and counterparties, told in a few lines
 	@scripts/demo
@@ -22,7 +22,9 @@ build: ## the filter and the programs, for use
 bench: ## the figures
 	@scripts/bench
 
-.PHONY: attack-haproxy
+attack: ## a thousand slow, silent and resetting clients beside honest sessions, for five minutes; prints figures
+	@scripts/attack
+
 attack-haproxy: ## the attacks of the tests, played to HAProxy as well, to compare
 	@scripts/attack-haproxy
 

@@ -1,4 +1,5 @@
-//! Does Envoy take the files of `envoy/` as they stand? (Other tests run edited copies.)
+//! Does Envoy take the files of `envoy/` as they stand? (Other tests run edited copies; `tls.yaml` is a part that `tls`
+//! tests within one.)
 
 use std::process::Command;
 
@@ -11,8 +12,11 @@ const MODULE: &str = "/etc/fixgw/fixgw_filter.wasm";
 #[test]
 fn each_file_is_valid_as_it_stands() {
     let files = std::fs::read_dir(tool::repository().join("envoy")).unwrap();
-    for file in files {
-        is_valid(&std::fs::read_to_string(file.unwrap().path()).unwrap());
+    let paths = files.map(|file| file.unwrap().path());
+    let whole: Vec<_> = paths.filter(|path| !path.ends_with("tls.yaml")).collect();
+    assert_eq!(whole.len(), 2, "{whole:?}");
+    for path in whole {
+        is_valid(&std::fs::read_to_string(path).unwrap());
     }
 }
 

@@ -1,4 +1,4 @@
-//! Do honest sessions go on while a thousand clients drip, say nothing, or come and go without end?
+//! Do honest sessions go on while a thousand clients drip, say nothing, come and go without end, or take all the room?
 //!
 //! With every kind at once, until the first generation has met its deadline. `make attack` runs it for longer
 //! and each kind by itself as well: `FIXGW_STORM_SECONDS=60 FIXGW_STORM_KINDS=drip,silence,reset`.
@@ -11,7 +11,7 @@ use fixgw_e2e::fixture::{Directory, Route};
 use fixgw_e2e::gateway::{Gateway, Setup};
 use fixgw_e2e::hostile::{CROWD, Conduct, Crowd};
 use fixgw_e2e::peer::{Peer, Session};
-use fixgw_e2e::process::{EVENT_WAIT_MAX, kind, text, wait_until};
+use fixgw_e2e::process::{EVENT_WAIT_MAX, Stream, kind, text, wait_until};
 use fixgw_e2e::raw::RawClient;
 use fixgw_e2e::tap::Tap;
 use fixgw_e2e::unbroken::LiveSession;
@@ -249,10 +249,68 @@ fn hostile_crowds_break_no_honest_session_and_keep_no_new_one_out() {
     received.sort();
     assert_eq!(received, sent, "what the light engine got");
 
-    // Envoy names the statistics by the address that it was asked for.
-    let open = "listener.127.0.0.1_0.downstream_cx_active";
+    let open = "listener.main.downstream_cx_active";
     wait_until("the crowds' connections to be gone", || {
         (gateway.statistics()[open] == honest).then_some(())
     });
     memory.into_iter().for_each(Memory::assert_bounded);
+}
+
+/// Files that each process may open in the test of a full gateway.
+const FILES: u64 = 512;
+/// What that is enough for: two for each connection, beside 128 and 16 for each worker.
+const FULL: usize = (FILES as usize - 128 - 16 * 2) / 2;
+
+/// Without a bound, Envoy 1.40 dies of SIGSEGV here, and takes every session along.
+#[test]
+fn a_full_gateway_turns_new_ones_away_and_keeps_its_sessions() {
+    let light = EchoEngine::start("light");
+    let directory = Directory::of(&[Route::new("light", "light").value("SenderCompID49", "LIGHT")]);
+    let gateway = Setup::over(&directory)
+        .endpoint("light", light.address())
+        .files(FILES)
+        .start();
+    let mut first = Steady::begin(&gateway);
+    // All are there before any has sent its Logon: each needs a second file then.
+    let mut crowd: Vec<RawClient> = (0..2 * FULL)
+        .map(|_| RawClient::connect(gateway.address()))
+        .collect();
+    let logon = fix::logon("FIX.4.4", "LIGHT", "VENUE", &[]);
+    for client in &mut crowd {
+        client.send_unless_closed(&logon);
+    }
+    crowd.retain_mut(|client| !client.take_some().is_empty());
+    assert_eq!(
+        crowd.len(),
+        FULL - 1,
+        "each has its engine, or is turned away"
+    );
+    gateway.wait_said(0, "WARN", &format!("on main refused: {FULL} are open"));
+    first.speak();
+    crowd.clear();
+    wait_until("room for a new one", || {
+        let mut client = RawClient::connect(gateway.address());
+        client.send_unless_closed(&logon);
+        (!client.take_some().is_empty()).then_some(())
+    });
+    first.speak();
+    assert_eq!(
+        gateway.children().len(),
+        3,
+        "nothing had to be started again"
+    );
+}
+
+#[test]
+fn with_too_few_files_nothing_is_started() {
+    let directory = Directory::new();
+    let mut gateway = Setup::over(&directory).files(200).spawn();
+    let status = gateway.process_mut().wait_exit();
+    assert_eq!(status.code(), Some(2));
+    let said = gateway.process().output().text(Stream::Err);
+    assert!(
+        said.contains("may open 200 files, which is enough for 20 connections"),
+        "{said}"
+    );
+    assert_eq!(gateway.children(), Vec::<u32>::new());
 }

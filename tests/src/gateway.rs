@@ -39,6 +39,7 @@ pub struct Setup {
     admin: Option<SocketAddr>,
     json: bool,
     temporary: Option<PathBuf>,
+    files: Option<u64>,
     more: Vec<OsString>,
 }
 
@@ -63,6 +64,7 @@ impl Setup {
             admin: None,
             json: true,
             temporary: None,
+            files: None,
             more: Vec::new(),
         }
     }
@@ -107,6 +109,13 @@ impl Setup {
     #[must_use]
     pub fn temporary(mut self, directory: &Path) -> Self {
         self.temporary = Some(directory.to_owned());
+        self
+    }
+
+    /// How many files each of its processes may open, and cannot raise.
+    #[must_use]
+    pub fn files(mut self, limit: u64) -> Self {
+        self.files = Some(limit);
         self
     }
 
@@ -158,7 +167,14 @@ impl Setup {
         let own_state =
             TempDir::with_prefix("fixgw-e2e-state-").expect("a temporary directory can be made");
         let state = self.state.unwrap_or_else(|| own_state.path().join("state"));
-        let process = Process::start("fixgw up", tool::program("fixgw"), |command| {
+        let fixgw = tool::program("fixgw");
+        let program = self.files.map_or(fixgw.as_path(), |_| Path::new("prlimit"));
+        let process = Process::start("fixgw up", program, |command| {
+            if let Some(limit) = self.files {
+                // It becomes the program, so that the pid stays.
+                command.arg(format!("--nofile={limit}:{limit}"));
+                command.arg("--").arg(&fixgw);
+            }
             command.arg("up").arg(&self.directory);
             if self.json {
                 command.arg("--json");

@@ -16,6 +16,9 @@ use super::proxy_protocol::ProxyProtocol;
 use tls::{Overlay, TlsPlan};
 
 const TEMPLATE: &str = include_str!("../../../envoy/gateway.yaml");
+/// The bound of connections, as RFC 6901 points to it.
+const CONNECTIONS: &str =
+    "/overload_manager/resource_monitors/0/typed_config/max_active_downstream_connections";
 const WASM_FILTER: &str = "type.googleapis.com/envoy.extensions.filters.network.wasm.v3.Wasm";
 
 /// What differs from one gateway to the next.
@@ -39,6 +42,8 @@ pub struct Plan {
     pub admin: Admin,
     /// Which load balancers stand before the data listeners; none: a header is no header there.
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// How many counterparties may be connected at a time.
+    pub connections: u64,
 }
 
 /// The template is not as this version expects it. It is part of the program, so a test keeps this from happening.
@@ -59,6 +64,9 @@ pub fn render(plan: &Plan) -> Result<Value, TemplateError> {
             Admin::Socket(path) => json!({ "pipe": { "path": path } }),
             Admin::Port(address) => socket_address(*address),
         };
+    *bootstrap
+        .pointer_mut(CONNECTIONS)
+        .ok_or(TemplateError("bound of connections"))? = json!(plan.connections);
     let overlay = plan.tls.as_ref().map(Overlay::new).transpose()?;
     render_listeners(&mut bootstrap, plan, overlay.as_ref())
         .ok_or(TemplateError("data listener with the filter"))?;
@@ -91,6 +99,8 @@ fn render_listeners(bootstrap: &mut Value, plan: &Plan, overlay: Option<&Overlay
     for ((name, address), overlay) in plain.chain(tls) {
         let mut listener = template.clone();
         *at(&mut listener, &["name"])? = json!(name);
+        // Statistics are found by the listener's name then, not by an address that may have port 0.
+        *at(&mut listener, &["stat_prefix"])? = json!(name);
         *at(&mut listener, &["address"])? = socket_address(*address);
         let chain = at(&mut listener, &["filter_chains"])?
             .as_array_mut()?
@@ -189,6 +199,7 @@ mod tests {
             filter: "/lib/filter.wasm".into(),
             admin: Admin::Socket("/run/admin.sock".into()),
             proxy_protocol: None,
+            connections: 400,
         }
     }
 
@@ -284,6 +295,7 @@ mod tests {
         let bootstrap = render(&plan).unwrap();
         let text = bootstrap.to_string();
         assert_eq!(bootstrap["node"]["id"], "n-1");
+        assert_eq!(bootstrap.pointer(CONNECTIONS), Some(&json!(400)));
         let listeners = bootstrap["static_resources"]["listeners"]
             .as_array()
             .unwrap();
@@ -294,6 +306,7 @@ mod tests {
             .collect();
         for listener in &data {
             assert_eq!(listener["filter_chains"][0]["name"], listener["name"]);
+            assert_eq!(listener["stat_prefix"], listener["name"]);
         }
         assert_eq!(
             data[0]["filter_chains"][0]["filters"],

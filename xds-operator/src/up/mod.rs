@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod bootstrap;
+mod capacity;
 mod certificates;
 pub mod child;
 mod place;
@@ -57,6 +58,9 @@ pub enum UpError {
     /// Something that it needs is missing or in use; nothing was started.
     #[error(transparent)]
     Place(#[from] place::PlaceError),
+    /// Too few files may be open.
+    #[error(transparent)]
+    Capacity(#[from] capacity::CapacityError),
     /// The listeners with TLS lack what they need.
     #[error(transparent)]
     Certificate(#[from] certificates::CertificateError),
@@ -103,6 +107,7 @@ impl UpError {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Place(_)
+            | Self::Capacity(_)
             | Self::Certificate(_)
             | Self::Start { .. }
             | Self::Control
@@ -206,6 +211,8 @@ struct Gateway<'a> {
     /// When the reject engine is started again; none while it runs.
     reject_due: Option<Instant>,
     workers: u64,
+    /// How many it holds at most.
+    connections: u64,
     applied: Option<u64>,
     ready: bool,
     started: Instant,
@@ -215,6 +222,9 @@ impl<'a> Gateway<'a> {
     async fn start(args: &'a UpArgs) -> Result<Self, UpError> {
         let voice = Speaker::start(if args.json { Form::Json } else { Form::Text });
         let mut place = place::Place::find(args)?;
+        let workers = u64::from(args.workers.unwrap_or_else(processors));
+        // Before any part is started: each inherits the limit to files.
+        let connections = capacity::make(workers)?;
         // For this user alone: private keys pass through it.
         let run = tempfile::Builder::new()
             .prefix("fixgw-")
@@ -227,7 +237,6 @@ impl<'a> Gateway<'a> {
         std::fs::copy(&place.filter, &module)?;
         place.filter = module;
         let control_socket = TcpListener::bind("127.0.0.1:0")?;
-        let workers = u64::from(args.workers.unwrap_or_else(processors));
         let control = start_control(args, &place, &control_socket, workers, RESTART_PAUSE)?;
         tell_child(&voice, "control", &control.child);
         let reject = match &place.reject_engine {
@@ -255,6 +264,7 @@ impl<'a> Gateway<'a> {
             filter: place.filter.clone(),
             admin: admin.clone(),
             proxy_protocol: place.proxy_protocol.clone(),
+            connections,
         };
         let bootstrap_path = run.path().join("bootstrap.json");
         std::fs::write(&bootstrap_path, bootstrap::render(&plan)?.to_string())?;
@@ -276,6 +286,7 @@ impl<'a> Gateway<'a> {
             reject,
             reject_due: None,
             workers,
+            connections,
             applied: None,
             ready: false,
             started: Instant::now(),
@@ -360,16 +371,18 @@ impl<'a> Gateway<'a> {
 
     /// Tells from now on what Envoy refuses by itself.
     fn count_refused(&self) {
-        if let Some(proxy_protocol) = &self.place.proxy_protocol {
-            let names = self.args.all_listeners().map(|it| it.name.clone());
-            let tally = Tally::new(names, proxy_protocol.timeout);
-            // It ends with the runtime.
-            tokio::spawn(refused::watch(
-                self.admin.clone(),
-                tally,
-                self.voice.clone(),
-            ));
-        }
+        let header_time = self.place.proxy_protocol.as_ref().map(|it| it.timeout);
+        let plain = self.args.listeners.iter().map(|it| (it, header_time));
+        // Behind TLS, who sends nothing gets to the filter, which tells it.
+        let tls = self.args.tls.listeners.iter().map(|it| (it, None));
+        let listeners = plain.chain(tls).map(|(it, time)| (it.name.clone(), time));
+        let tally = Tally::new(listeners, self.connections);
+        // It ends with the runtime.
+        tokio::spawn(refused::watch(
+            self.admin.clone(),
+            tally,
+            self.voice.clone(),
+        ));
     }
 
     fn addresses(&self, found: &BTreeMap<String, String>) -> Option<Vec<(String, String)>> {

@@ -44,8 +44,6 @@ impl ProxyProtocol {
     pub fn take_headers(&self, listener: &Value) -> Option<Value> {
         let mut listener = listener.as_object()?.clone();
         let name = listener.get("name")?.clone();
-        // Statistics are found by the listener's name then, not by an address that may have port 0.
-        listener.insert("stat_prefix".to_owned(), name.clone());
         let timeout = format!(
             "{}.{:03}s",
             self.timeout.as_secs(),
@@ -204,7 +202,6 @@ mod tests {
         );
         assert_eq!(filters[1]["name"], "tls_inspector");
         assert_eq!(listener["listener_filters_timeout"], "10.050s");
-        assert_eq!(listener["stat_prefix"], "main");
     }
 
     #[test]

@@ -29,6 +29,7 @@ const REFUSED: [&str; 5] = [
 struct Counts {
     refused: u64,
     unfinished: u64,
+    too_many: u64,
 }
 
 impl Counts {
@@ -42,58 +43,72 @@ impl Counts {
                 .map(|kind| count(format!("proxy_proto.{listener}.{kind}")))
                 .sum(),
             unfinished: count(format!("listener.{listener}.downstream_pre_cx_timeout")),
+            too_many: count(format!("listener.{listener}.downstream_global_cx_overflow")),
         }
     }
 }
 
+/// A listener, and what was told of it last.
+#[derive(Debug)]
+struct Told {
+    listener: String,
+    header_time: Option<Duration>,
+    counts: Counts,
+}
+
 /// The counts of every listener as they were told last.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Tally {
-    told: BTreeMap<String, Counts>,
-    header_time: Duration,
+    told: Vec<Told>,
+    connections: u64,
 }
 
 impl Tally {
-    /// Nothing refused yet.
+    /// Nothing refused yet. Each listener comes with the time after which Envoy closes for want of a PROXY header, if it
+    /// does; all of them take so many connections together.
     #[must_use]
-    pub fn new(listeners: impl IntoIterator<Item = String>, header_time: Duration) -> Self {
-        Self {
-            told: listeners
-                .into_iter()
-                .map(|listener| (listener, Counts::default()))
-                .collect(),
+    pub fn new(
+        listeners: impl IntoIterator<Item = (String, Option<Duration>)>,
+        connections: u64,
+    ) -> Self {
+        let told = |(listener, header_time)| Told {
+            listener,
             header_time,
+            counts: Counts::default(),
+        };
+        Self {
+            told: listeners.into_iter().map(told).collect(),
+            connections,
         }
     }
 
     /// What is new.
     pub fn change(&mut self, statistics: &BTreeMap<String, u64>) -> Vec<String> {
+        let connections = self.connections;
         let mut lines = Vec::new();
-        for (listener, told) in &mut self.told {
-            let now = Counts::of(statistics, listener);
-            let within = self.header_time.as_millis();
-            let kinds = [
-                (
-                    told.refused,
-                    now.refused,
-                    "refused: no or malformed PROXY header".to_owned(),
-                ),
-                (
-                    told.unfinished,
-                    now.unfinished,
-                    format!("closed: no whole PROXY header within {within} ms"),
-                ),
-            ];
-            for (before, now, what) in kinds {
-                let new = now.saturating_sub(before);
+        for told in &mut self.told {
+            let (before, now) = (told.counts, Counts::of(statistics, &told.listener));
+            told.counts = now;
+            let mut tell = |before: u64, now: u64, what: &str| {
+                let (new, listener) = (now.saturating_sub(before), &told.listener);
+                let plural = if new == 1 { "" } else { "s" };
                 if new > 0 {
-                    let plural = if new == 1 { "" } else { "s" };
                     lines.push(format!(
                         "{new} connection{plural} on {listener} {what} ({now} since the start)"
                     ));
                 }
+            };
+            let refused = "refused: no or malformed PROXY header";
+            tell(before.refused, now.refused, refused);
+            if let Some(time) = told.header_time {
+                let within = time.as_millis();
+                let closed = format!("closed: no whole PROXY header within {within} ms");
+                tell(before.unfinished, now.unfinished, &closed);
             }
-            *told = now;
+            let full = format!(
+                "refused: {connections} are open, which is all that Envoy has files for, see ulimit -n"
+            );
+            tell(before.too_many, now.too_many, &full);
         }
         lines
     }
@@ -106,7 +121,7 @@ pub async fn watch(admin: Admin, mut tally: Tally, voice: Speaker) {
     loop {
         look.tick().await;
         // An Envoy that does not answer now does so the next time: its counts do not go back.
-        let Some(statistics) = admin::proxy_protocol_statistics(&admin).await else {
+        let Some(statistics) = admin::refusal_statistics(&admin).await else {
             continue;
         };
         for line in tally.change(&statistics) {
@@ -128,8 +143,9 @@ mod tests {
 
     #[test]
     fn a_line_for_each_listener_whose_count_has_moved() {
-        let names = ["main", "second"].map(str::to_owned);
-        let mut tally = Tally::new(names, Duration::from_secs(10));
+        let time = Some(Duration::from_secs(10));
+        let names = ["main", "second"].map(|name| (name.to_owned(), time));
+        let mut tally = Tally::new(names, 400);
         assert_eq!(tally.change(&BTreeMap::new()), Vec::<String>::new());
         let first = statistics(&[
             ("proxy_proto.main.not_found_disallowed", 2),
@@ -150,17 +166,28 @@ mod tests {
             ("proxy_proto.main.not_found_disallowed", 3),
             ("proxy_proto.main.versions.v2.error", 1),
             ("listener.second.downstream_pre_cx_timeout", 1),
+            ("listener.second.downstream_global_cx_overflow", 5),
         ]);
         assert_eq!(
             tally.change(&later),
-            ["1 connection on main refused: no or malformed PROXY header (4 since the start)"]
+            [
+                "1 connection on main refused: no or malformed PROXY header (4 since the start)",
+                "5 connections on second refused: 400 are open, which is all that Envoy has files for, see ulimit -n (5 since the start)",
+            ]
         );
     }
 
     #[test]
     fn a_listener_is_found_by_its_name_as_envoy_writes_it() {
-        let mut tally = Tally::new(["a:b".to_owned()], Duration::ZERO);
+        let mut tally = Tally::new([("a:b".to_owned(), None)], 1);
         let moved = statistics(&[("proxy_proto.a_b.versions.v1.error", 1)]);
         assert_eq!(tally.change(&moved).len(), 1);
+    }
+
+    #[test]
+    fn who_gets_to_the_filter_without_a_header_is_told_by_the_filter() {
+        let mut tally = Tally::new([("secure".to_owned(), None)], 1);
+        let moved = statistics(&[("listener.secure.downstream_pre_cx_timeout", 1)]);
+        assert_eq!(tally.change(&moved), Vec::<String>::new());
     }
 }
