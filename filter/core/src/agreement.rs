@@ -7,6 +7,7 @@
 
 use alloc::vec::Vec;
 
+use crate::limits::READ_AGAIN_BYTES_MAX;
 use crate::range::SourceAddress;
 use crate::table::{Lookup, Slots, Table};
 use crate::wire::{self, BodyLength, Item, Logon, SOH, Tag};
@@ -242,6 +243,7 @@ const VALUES: [(ValueAxis, &str); 3] = [
 ];
 const REPEATED: &str = "a tag stands there more than once, with values that lead elsewhere";
 const PAST: &str = "BodyLength leads past the first CheckSum";
+const TOO_ODD: &str = "it is too long, with too many oddities, to compare every way of reading it";
 const UNFINISHED: &str = "some readers would wait for bytes that have not been sent";
 
 /// Looks a Logon from an address up, in every reading where readings could differ.
@@ -292,10 +294,12 @@ fn agree(
         // Such a reading depends on bytes that have not been sent.
         return Err(PAST);
     }
+    let mut left = READ_AGAIN_BYTES_MAX;
     for (data, data_says) in DATA {
         let mut met = Met::default();
         for (numbers, numbers_say) in NUMBERS {
             for (end, end_says) in ENDS {
+                left = left.checked_sub(logon.message().len()).ok_or(TOO_ODD)?;
                 let reader = Reader {
                     message: logon.message(),
                     source,
@@ -935,6 +939,20 @@ mod tests {
         check("35=A|49=BROKER_A|95=3|96=abcdef|56=G|34=1|", "broker");
         check("35=A|49=BROKER_A|96=no length|56=G|34=1|", "broker");
         check("35=A|49=BROKER_A|95=-3|96=abc|56=G|", "broker");
+    }
+
+    #[test]
+    fn what_cannot_be_compared_in_the_time_there_is_is_refused() {
+        let of = |length: usize, odd: &str| {
+            let text = "x".repeat(length - 100);
+            verdict(&message(&format!("35=A|49=BROKER_A|{odd}|58={text}|")))
+        };
+        // 1 MiB is 324 times 3,236 bytes.
+        assert_eq!(of(3_000, "095=1|96=a"), "broker");
+        assert_eq!(of(3_400, "095=1|96=a"), format!("refused: {TOO_ODD}"));
+        assert_eq!(of(8_000, "095=1|96=a"), format!("refused: {TOO_ODD}"));
+        assert_eq!(of(8_000, "95=1|96=a"), "broker");
+        assert_eq!(of(8_000, "058=a"), "broker");
     }
 
     #[test]
