@@ -1,0 +1,355 @@
+//! Does every engine that might read this Logon come to the same route?
+//!
+//! Engines differ in how they read odd bytes. The strict reading ([`crate::wire`]) proposes a route; a message with
+//! an oddity is then read again in every other way that engines are known to read, and when one of them would see
+//! another `MsgType` or another route, the connection is refused rather than guessed. A reading that rejects the
+//! message takes no part. An ordinary Logon has no oddity and pays nothing.
+
+mod axes;
+mod reader;
+mod seen;
+
+use axes::{DATA, ENDS, NUMBERS, ValueAxis};
+use reader::{Met, Reader, Unread};
+
+use crate::limits::READ_AGAIN_BYTES_MAX;
+use crate::range::SourceAddress;
+use crate::table::{Lookup, Slots, Table};
+use crate::wire::{BodyLength, Item, Logon};
+
+/// What became of the lookup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict<'a> {
+    /// No route matches, in any reading.
+    NoMatch,
+    /// One route, in every reading; the values that decided.
+    Route(crate::table::RouteRef, Slots<'a>),
+    /// Two routes of one rank.
+    AmbiguousRoute,
+    /// Readings disagree; what they disagree about.
+    AmbiguousField(&'static str),
+}
+
+const PAST: &str = "BodyLength leads past the first CheckSum";
+const TOO_ODD: &str = "it is too long, with too many oddities, to compare every way of reading it";
+const UNFINISHED: &str = "some readers would wait for bytes that have not been sent";
+
+/// Looks a Logon from an address up, in every reading where readings could differ.
+#[must_use]
+pub fn evaluate<'a>(
+    table: &Table,
+    logon: &Logon<'a>,
+    source: Option<SourceAddress>,
+) -> Verdict<'a> {
+    let slots = strict_slots(table, logon, source);
+    let lookup = table.lookup(&slots);
+    let odd = !logon.oddities().is_empty() || slots.values().any(ValueAxis::matters);
+    if odd && let Err(what) = agree(table, logon, source, lookup) {
+        return Verdict::AmbiguousField(what);
+    }
+    match lookup {
+        Lookup::None => Verdict::NoMatch,
+        Lookup::Route(route) => Verdict::Route(route, slots),
+        Lookup::Ambiguous(..) => Verdict::AmbiguousRoute,
+    }
+}
+
+/// First values of the table's tags, as the strict reading has them.
+#[must_use]
+pub fn strict_slots<'a>(
+    table: &Table,
+    logon: &Logon<'a>,
+    source: Option<SourceAddress>,
+) -> Slots<'a> {
+    let mut slots = table.slots(source);
+    for item in logon.fields() {
+        if let Item::Field(field) = item
+            && let Some(slot) = table.slot_of(field.tag)
+        {
+            slots.keep_first(slot, field.value.reveal());
+        }
+    }
+    slots
+}
+
+fn agree(
+    table: &Table,
+    logon: &Logon<'_>,
+    source: Option<SourceAddress>,
+    decided: Lookup,
+) -> Result<(), &'static str> {
+    if logon.body_length() == BodyLength::Past {
+        // Such a reading depends on bytes that have not been sent.
+        return Err(PAST);
+    }
+    let mut left = READ_AGAIN_BYTES_MAX;
+    for (data, data_says) in DATA {
+        let mut met = Met::default();
+        for (numbers, numbers_say) in NUMBERS {
+            for (end, end_says) in ENDS {
+                left = left.checked_sub(logon.message().len()).ok_or(TOO_ODD)?;
+                let reader = Reader {
+                    message: logon.message(),
+                    source,
+                    data,
+                    numbers,
+                    end,
+                };
+                let seen = match reader.read(table, &mut met) {
+                    Err(Unread::Rejected) => continue,
+                    Err(Unread::Unfinished) => return Err(UNFINISHED),
+                    Ok(seen) => seen,
+                };
+                let says = [end_says, numbers_say, data_says];
+                seen.agrees(table, decided, says)?;
+            }
+            // Strict numbers come first: where all are well-formed, they are the same to every reader.
+            if !met.odd_number {
+                break;
+            }
+        }
+        // Without a data field, the other readers of data fields are the same: so it is with the groups that venues'
+        // Logons have.
+        if !met.data_field {
+            break;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+mod tests {
+    use super::*;
+    use crate::rule::Rule;
+    use crate::rule::testing::spec;
+    use crate::wire::{self, ReadLimits, Reading};
+    use alloc::format;
+    use alloc::string::{String, ToString};
+    use alloc::vec::Vec;
+
+    fn table() -> Table {
+        let rules = [
+            Rule::new(spec("broker", &[("SenderCompID49", "BROKER_A")], None)).unwrap(),
+            Rule::new(spec("victim", &[("SenderCompID49", "VICTIM")], None)).unwrap(),
+        ];
+        Table::compile(&rules, 1).unwrap()
+    }
+
+    /// A message with a right `BodyLength`, from its body with `|` for SOH.
+    fn message(body: &str) -> Vec<u8> {
+        let length = body.len();
+        format!("8=FIX.4.4|9={length}|{body}10=000|")
+            .replace('|', "\u{1}")
+            .into_bytes()
+    }
+
+    fn verdict(bytes: &[u8]) -> String {
+        let table = table();
+        let Reading::Logon(logon) = wire::read(bytes, &ReadLimits::default()) else {
+            return "no logon".to_string();
+        };
+        match evaluate(&table, &logon, None) {
+            Verdict::NoMatch => "none".to_string(),
+            Verdict::Route(route, _) => table.route_name(route).unwrap().1.to_string(),
+            Verdict::AmbiguousRoute => "ambiguous route".to_string(),
+            Verdict::AmbiguousField(what) => format!("refused: {what}"),
+        }
+    }
+
+    fn check(body: &str, wanted: &str) {
+        let found = verdict(&message(body));
+        assert!(
+            found.starts_with(wanted),
+            "{body}: wanted {wanted}, found {found}"
+        );
+    }
+
+    #[test]
+    fn an_ordinary_logon_is_routed() {
+        check("35=A|49=BROKER_A|56=G|34=1|98=0|108=30|", "broker");
+    }
+
+    #[test]
+    fn raw_data_that_hides_a_routed_tag_is_refused() {
+        check(
+            "35=A|95=17|96=x|49=VICTIM|y=1|z|49=BROKER_A|34=1|",
+            "refused: readers that ignore the lengths",
+        );
+        check("35=A|95=15|96=abc|49=BROKER_A|49=VICTIM|34=1|", "refused");
+        check("35=A|96=x|49=VICTIM|y|49=BROKER_A|34=1|", "refused");
+        check(
+            "35=A|95=11|98=0|96=x|49=VICTIM|34=1|",
+            "refused: readers that trust the last length",
+        );
+    }
+
+    #[test]
+    fn lengths_that_other_readers_look_for_elsewhere_are_refused() {
+        // The last length stands inside of another data field, where a reader of fields does not see it.
+        let inside = "35=A|49=BROKER_A|95=13|354=6|355=x|95=1|96=a|49=VICTIM|34=1|";
+        check(inside, "refused");
+        // The tag before the data field's is not its length, but QuickFIX takes it for that.
+        for data in [
+            "1526=13|1527=a",
+            "2370=13|2371=a",
+            "42683=13|42684=a",
+            "1526=13|1525=1|1527=a",
+        ] {
+            check(&format!("35=A|{data}|49=VICTIM|34=1|108=30|"), "refused");
+        }
+        for length in ["+13", " 13", "13x", "4294967309"] {
+            check(
+                &format!("35=A|95={length}|96=a|49=VICTIM|34=1|108=30|"),
+                "refused",
+            );
+        }
+        check(
+            "35=A|95=13|98=0|95=1|96=a|49=VICTIM|34=1|108=30|",
+            "refused",
+        );
+    }
+
+    #[test]
+    fn raw_data_that_cannot_change_the_route_is_not_refused() {
+        check("35=A|49=BROKER_A|95=5|96=a|b=c|34=1|", "broker");
+        check("35=A|49=BROKER_A|95=3|96=abcdef|56=G|34=1|", "broker");
+        check("35=A|49=BROKER_A|96=no length|56=G|34=1|", "broker");
+        check("35=A|49=BROKER_A|95=-3|96=abc|56=G|", "broker");
+    }
+
+    #[test]
+    fn what_cannot_be_compared_in_the_time_there_is_is_refused() {
+        let of = |length: usize, odd: &str| {
+            let text = "x".repeat(length - 100);
+            verdict(&message(&format!("35=A|49=BROKER_A|{odd}|58={text}|")))
+        };
+        // 1 MiB is 324 times 3,236 bytes.
+        assert_eq!(of(3_000, "095=1|96=a"), "broker");
+        assert_eq!(of(3_400, "095=1|96=a"), format!("refused: {TOO_ODD}"));
+        assert_eq!(of(8_000, "095=1|96=a"), format!("refused: {TOO_ODD}"));
+        assert_eq!(of(8_000, "95=1|96=a"), "broker");
+        assert_eq!(of(8_000, "058=a"), "broker");
+    }
+
+    #[test]
+    fn tags_that_other_readers_take_for_a_routed_one_are_refused() {
+        for tag in [
+            "049",
+            "+49",
+            " 49",
+            "\u{b}49",
+            "4294967345",
+            "18446744073709551665",
+            "-4294967247",
+            "-18446744073709551567",
+            "49x",
+            "49\0",
+        ] {
+            check(&format!("35=A|{tag}=VICTIM|49=BROKER_A|34=1|"), "refused");
+            check(&format!("35=A|49=BROKER_A|{tag}=VICTIM|34=1|"), "refused");
+            check(&format!("35=A|49=BROKER_A|{tag}=BROKER_A|34=1|"), "broker");
+        }
+        check("35=A|49=BROKER_A|4294967342=harmless|34=1|", "broker");
+    }
+
+    #[test]
+    fn tags_and_lengths_that_other_readers_do_not_check_are_refused() {
+        // Every byte taken for a digit: `5/` is 49, and `1:` is 20.
+        check(
+            "35=A|5/=VICTIM|49=BROKER_A|34=1|",
+            "refused: readers that take every byte",
+        );
+        check(
+            "35=A|49=BROKER_A|95=1:|96=a|49=VICTIM|x=1|y|34=1|",
+            "refused",
+        );
+        // `atoi` wraps, and stops at a letter.
+        check(
+            "35=A|4294967345x=VICTIM|49=BROKER_A|34=1|",
+            "refused: readers that take the digits",
+        );
+        check("35=A|49=BROKER_A|4294967345x=BROKER_A|34=1|", "broker");
+    }
+
+    #[test]
+    fn values_that_other_readers_cut_or_trim_are_refused_where_they_change_the_route() {
+        check(
+            "35=A|49=VICTIM\0x|34=1|",
+            "refused: readers that end a value at a NUL",
+        );
+        check("35=A|49=VICTIM\0x|49=BROKER_A|34=1|", "refused");
+        check(
+            "35=A|49=VICTIM |34=1|",
+            "refused: readers that take blanks off",
+        );
+        check(
+            "35=A|49=\tBROKER_A|34=1|",
+            "refused: readers that take blanks off",
+        );
+        check("35=A|49=SOMEBODY\0|34=1|", "none");
+        check("35=A|49=BROKER_A|58= a text \0 |34=1|", "broker");
+        // A value that only a reader of tags with zeros sees.
+        check("35=A|049=VICTIM\0|49=BROKER_A|34=1|", "refused");
+        check("35=A|49=BROKER_A|35=A\0|34=1|", "refused");
+    }
+
+    #[test]
+    fn every_length_that_some_reader_takes_for_a_data_fields_is_tried() {
+        // The first length stands inside of another data field, behind the tag before.
+        check(
+            "35=A|49=BROKER_A|354=7|355=1526=13|1526=1|1527=a|49=VICTIM|34=1|",
+            "refused",
+        );
+        // The first one only, stretched.
+        check(
+            "35=A|49=BROKER_A|95=9|95=1|96=a|49=VIC|34=1|49=VICTIM|",
+            "refused",
+        );
+    }
+
+    #[test]
+    fn a_malformed_check_sum_that_would_end_the_message_earlier_is_refused() {
+        check("35=A|010=5|49=BROKER_A|34=1|", "refused");
+        check("35=A|49=BROKER_A|010=5|049=VICTIM|34=1|", "refused");
+    }
+
+    #[test]
+    fn repeated_tags_are_refused_only_where_they_change_the_route() {
+        check(
+            "35=A|49=BROKER_A|34=1|49=VICTIM|",
+            "refused: a tag stands there more than once",
+        );
+        check("35=A|49=BROKER_A|34=1|49=BROKER_A|", "broker");
+        check("35=A|49=BROKER_A|35=D|34=1|", "refused");
+        check("35=A|49=BROKER_A|384=2|372=D|372=8|", "broker");
+    }
+
+    #[test]
+    fn body_length_past_the_first_check_sum_is_refused_and_a_harmless_short_one_is_not() {
+        let logon = |length: &str| {
+            format!("8=FIX.4.4|9={length}|35=A|49=BROKER_A|10=000|").replace('|', "\u{1}")
+        };
+        assert!(verdict(logon("99").as_bytes()).contains("BodyLength leads past"));
+        assert!(
+            verdict(logon("99999999999999999999999").as_bytes()).contains("BodyLength leads past")
+        );
+        for harmless in ["5", "0", "-1", "x", ""] {
+            assert_eq!(verdict(logon(harmless).as_bytes()), "broker", "{harmless}");
+        }
+        // Past it for some readers only.
+        for past in ["+99", " 99", "99x", "99 "] {
+            assert!(
+                verdict(logon(past).as_bytes()).contains("some readers would wait"),
+                "{past}"
+            );
+        }
+        for right in ["+16", " 16", "16x", "016"] {
+            assert_eq!(verdict(logon(right).as_bytes()), "broker", "{right}");
+        }
+    }
+}
