@@ -223,7 +223,9 @@ fn hostile_crowds_break_no_honest_session_and_keep_no_new_one_out() {
         answered.push(arrived.elapsed());
         sent.push(newcomer.sent);
         steady.iter_mut().for_each(Steady::speak);
-        live.iter_mut().for_each(|session| session.exchange(1));
+        for session in &mut live {
+            session.exchange(1);
+        }
         std::thread::sleep(BREATH);
     }
     println!("\nfor {} s:", begin.elapsed().as_secs());
@@ -257,9 +259,9 @@ fn hostile_crowds_break_no_honest_session_and_keep_no_new_one_out() {
 }
 
 /// Files that each process may open in the test of a full gateway.
-const FILES: u64 = 512;
+const FILES: usize = 512;
 /// What that is enough for: two for each connection, beside 128 and 16 for each worker.
-const FULL: usize = (FILES as usize - 128 - 16 * 2) / 2;
+const FULL: usize = (FILES - 128 - 16 * 2) / 2;
 
 /// Without a bound, Envoy 1.40 dies of SIGSEGV here, and takes every session along.
 #[test]

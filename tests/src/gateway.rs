@@ -39,7 +39,7 @@ pub struct Setup {
     admin: Option<SocketAddr>,
     json: bool,
     temporary: Option<PathBuf>,
-    files: Option<u64>,
+    files: Option<usize>,
     more: Vec<OsString>,
 }
 
@@ -114,7 +114,7 @@ impl Setup {
 
     /// How many files each of its processes may open, and cannot raise.
     #[must_use]
-    pub fn files(mut self, limit: u64) -> Self {
+    pub fn files(mut self, limit: usize) -> Self {
         self.files = Some(limit);
         self
     }
