@@ -327,7 +327,7 @@ fn tell(
         }),
         tokio::spawn(async move {
             while let Some(decision) = decisions.recv().await {
-                of_decisions.say(&Said::Decision(decision));
+                of_decisions.say(&Said::Decision(Box::new(decision)));
             }
         }),
         tokio::spawn(async move {

@@ -43,7 +43,7 @@ pub enum Said {
         workers: u64,
     },
     /// What became of a connection.
-    Decision(ReceivedDecision),
+    Decision(Box<ReceivedDecision>),
     /// Every live VM uses this.
     Applied {
         /// The table's revision.
