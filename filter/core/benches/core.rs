@@ -11,8 +11,9 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use fixgw_core::agreement;
+use fixgw_core::conflict;
 use fixgw_core::limits;
-use fixgw_core::rule::{FieldSpec, RouteName, Rule, RuleSpec, Target};
+use fixgw_core::rule::{Condition, FieldSpec, RouteName, Rule, RuleSpec, Target};
 use fixgw_core::table::{Lookup, Slots, Table};
 use fixgw_core::wire::{self, Logon, ReadLimits, Reading};
 
@@ -22,6 +23,7 @@ const SIZES: [usize; 4] = [10, 1_000, 10_000, 100_000];
 fn main() {
     reading();
     lookups();
+    conflicts();
 }
 
 /// Median nanoseconds of one call, over rounds of `calls` calls.
@@ -296,6 +298,68 @@ fn in_turn(
         figures.sort_by(f64::total_cmp);
         figures[ROUNDS / 2]
     })
+}
+
+/// The check for conflicts, over sets that have none, that have a thousand, and that were made to be slow.
+fn conflicts() {
+    println!("check for conflicts, ms (median of 3)");
+    let tags = |index: usize| {
+        // A tag set of its own for every few routes, all of one size.
+        let tag = 5_000 + index % 500;
+        let (sender, key) = (format!("BROKER_{index}"), format!("Own{tag}"));
+        rule(index, &[("SenderCompID49", &sender), (&key, "X")], None)
+    };
+    let nested = |index: usize| {
+        // Prefixes of prefixes: every route meets those before it in its chain of a hundred, and outranks them.
+        let prefix = format!("{:05}{}*", index / 100, "x".repeat(index % 100));
+        let priority = i32::try_from(index % 100).unwrap();
+        rule(index, &[("SenderCompID49", &prefix)], Some(priority))
+    };
+    let thousand = |index: usize| {
+        exact(if index >= 99_000 {
+            index - 99_000
+        } else {
+            index
+        })
+    };
+    let renamed = |index: usize| {
+        let alike = thousand(index);
+        let field = |place: usize| match &alike.fields()[place].condition {
+            Condition::Value(value) => String::from_utf8(value.to_vec()).unwrap(),
+            Condition::Prefix(_) | Condition::Present => unreachable!("exact"),
+        };
+        let fields = [
+            ("SenderCompID49", &*field(0)),
+            ("TargetCompID56", &*field(1)),
+        ];
+        rule(index, &fields, None)
+    };
+    let sets: [(&str, usize, &dyn Fn(usize) -> Rule); 7] = [
+        ("mixed", 10_000, &mixed),
+        ("mixed", 100_000, &mixed),
+        ("exact", 10_000, &exact),
+        ("exact", 100_000, &exact),
+        ("a thousand in conflict", 100_000, &renamed),
+        ("nested prefixes", 100_000, &nested),
+        ("500 tag sets", 100_000, &tags),
+    ];
+    for (name, size, make) in sets {
+        let rules: Vec<Rule> = (0..size).map(make).collect();
+        let mut found = conflict::conflicts(&rules);
+        let mut times: Vec<f64> = (0..3)
+            .map(|_| {
+                let start = Instant::now();
+                found = conflict::conflicts(black_box(&rules));
+                start.elapsed().as_secs_f64() * 1e3
+            })
+            .collect();
+        times.sort_by(f64::total_cmp);
+        let undecided = if found.undecided { ", UNDECIDED" } else { "" };
+        println!(
+            "  {name:22} {size:7} routes: {:6.0}  {} conflicts{undecided}",
+            times[1], found.count
+        );
+    }
 }
 
 fn question(sender: &str) -> Vec<u8> {

@@ -34,7 +34,8 @@ impl InlineRoutes {
     pub fn table(&self) -> Result<Table, String> {
         Table::compile(&self.0, REVISION).map_err(|error| match error {
             CompileError::Conflicts(conflicts) => {
-                let said: Vec<String> = conflicts
+                let mut said: Vec<String> = conflicts
+                    .shown
                     .iter()
                     .map(|conflict| {
                         format!(
@@ -45,6 +46,7 @@ impl InlineRoutes {
                         )
                     })
                     .collect();
+                said.extend(conflicts.more());
                 said.join("; ")
             }
             CompileError::Bound(what, max) => {
@@ -67,7 +69,7 @@ impl<'de> Deserialize<'de> for InlineRoutes {
             rules.push(rule);
         }
         let mut names: Vec<&RouteName> = rules.iter().map(Rule::name).collect();
-        names.sort_unstable();
+        names.sort();
         if let Some([name, _]) = names.array_windows().find(|[a, b]| a == b) {
             return Err(D::Error::custom(format!(
                 "two routes are named `{name}`; give each a name of its own"

@@ -10,6 +10,7 @@ extern crate alloc;
 
 pub mod agreement;
 pub mod config;
+pub mod conflict;
 pub mod connection;
 pub mod decision;
 pub mod handshake;

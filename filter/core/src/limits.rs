@@ -30,6 +30,11 @@ pub const FIELD_KEY_BYTES_MAX: usize = 64;
 pub const ROUTES_MAX: usize = 200_000;
 /// Distinct shapes (sets of tags, with the prefixes' lengths) of one table: the lookup probes each at most once.
 pub const SHAPES_MAX: usize = 16_384;
+/// Steps of the search for conflicts: hashes, comparisons, routes looked at. A hundred thousand ordinary routes take some
+/// hundred thousand, as many with 500 sets of tags fifty million; five seconds or so are over when the bound is met.
+pub const CONFLICT_STEPS_MAX: usize = 100_000_000;
+/// Conflicts that are shown, each with its witness. The others are counted.
+pub const CONFLICTS_SHOWN_MAX: usize = 100;
 /// Bytes of a table image: 200,000 routes of about 200 bytes, and as much again.
 pub const TABLE_BYTES_MAX: usize = 96 * 1024 * 1024;
 /// Bytes of a readiness image.

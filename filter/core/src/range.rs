@@ -152,11 +152,29 @@ impl SourceRange {
         address.network(self.form) == Some(self.network)
     }
 
-    /// Whether every address of it is inside of one of `others`.
+    /// All IPv4 addresses, and all IPv6 addresses.
+    pub(crate) const EVERYTHING: [Self; 2] = [Self::all_of(Family::V4), Self::all_of(Family::V6)];
+
+    /// IPv6 addresses that are IPv4 addresses, and so in no IPv6 range.
+    const MAPPED: Self = Self {
+        form: RangeForm {
+            length: 96,
+            family: Family::V6,
+        },
+        network: 0xFFFF << 32,
+    };
+
+    const fn all_of(family: Family) -> Self {
+        let form = RangeForm { length: 0, family };
+        Self { form, network: 0 }
+    }
+
+    /// The first address of it that is inside of none of `others`.
     #[must_use]
-    pub fn is_covered_by(self, others: impl IntoIterator<Item = Self>) -> bool {
+    pub(crate) fn first_outside(self, others: &[Self]) -> Option<IpAddr> {
         let mut inside: alloc::vec::Vec<(u128, u128)> = others
-            .into_iter()
+            .iter()
+            .chain(&[Self::MAPPED])
             .filter(|other| other.form.family == self.form.family)
             .map(|other| (other.network, other.last()))
             .collect();
@@ -164,15 +182,19 @@ impl SourceRange {
         let mut next = self.network;
         for (first, last) in inside {
             if first > next {
-                return false;
+                break;
             }
             if last >= self.last() {
-                return true;
+                return None;
             }
             // Ranges are nested or apart, so only one that goes on from here matters.
             next = next.max(last.saturating_add(1));
         }
-        false
+        let free = Self {
+            network: next,
+            ..self
+        };
+        Some(free.address())
     }
 
     const fn last(self) -> u128 {
@@ -426,7 +448,8 @@ mod tests {
             ("::/0", &["::/1", "8000::/2"], false),
         ] {
             let others: Vec<SourceRange> = others.iter().map(|text| range(text)).collect();
-            assert_eq!(range(text).is_covered_by(others), wanted, "{text}");
+            let left = range(text).first_outside(&others);
+            assert_eq!(left.is_none(), wanted, "{text}: {left:?}");
         }
     }
 

@@ -9,19 +9,19 @@
 //! of several forms stands in several shapes. INVARIANT: shapes descend by the best rank that a route of theirs has, so
 //! the walk ends as soon as no later shape can outrank or equal what was found.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
-use alloc::format;
-use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::conflict::{self, Conflicts};
 pub use crate::image::LoadError;
 use crate::image::{self, HEADER_BYTES};
 use crate::limits;
 use crate::range::{RangeForm, SourceAddress, SourceRange};
 use crate::redact::{Disclosure, DisclosurePolicy};
-use crate::rule::{Class, Condition, FieldMatch, Rank, RouteName, Rule};
+use crate::rule::{Class, Condition, FieldMatch, Rank, Rule};
 use crate::wire::Tag;
 
 /// First eight bytes of a table image.
@@ -176,9 +176,9 @@ impl Table {
     /// # Errors
     /// Conflicts, or a bound that is exceeded.
     pub fn compile(rules: &[Rule], revision: u64) -> Result<Self, CompileError> {
-        let conflicts = conflicts(rules);
+        let conflicts = conflict::conflicts(rules);
         if !conflicts.is_empty() {
-            return Err(CompileError::Conflicts(conflicts));
+            return Err(CompileError::Conflicts(Box::new(conflicts)));
         }
         if rules.len() > limits::ROUTES_MAX {
             return Err(CompileError::Bound("routes", limits::ROUTES_MAX));
@@ -536,7 +536,7 @@ fn seed(range: Option<SourceRange>) -> u64 {
     })
 }
 
-fn mix(hash: u64, bytes: &[u8]) -> u64 {
+pub(crate) fn mix(hash: u64, bytes: &[u8]) -> u64 {
     xxhash_rust::xxh3::xxh3_64_with_seed(bytes, hash)
 }
 
@@ -583,147 +583,28 @@ const fn disclosure_word(disclosure: Disclosure) -> u32 {
     }
 }
 
-/// Two routes of one rank with the same conditions: from some address, every Logon that one takes, the other takes too.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Conflict {
-    /// The route whose name comes first.
-    pub first: RouteName,
-    /// The other one.
-    pub second: RouteName,
-    /// Labels of the conditions that they share; none for default routes.
-    pub fields: Vec<String>,
-    /// A source range that both have, and some address of which neither has in a longer one. `None`: neither has ranges.
-    pub range: Option<SourceRange>,
-    /// The rank that they share.
-    pub rank: Rank,
-}
-
-impl Conflict {
-    /// What is wrong with the second route, which stands before this; `first` says which the other one is.
-    #[must_use]
-    pub fn what(&self, first: &str) -> String {
-        let from = self
-            .range
-            .map_or_else(String::new, |range| format!(", from addresses in {range}"));
-        let weight = self.rank.weight;
-        match (self.rank.class, self.fields.as_slice()) {
-            (Class::Exact, fields) => format!(
-                "takes the same Logons as {first}, by the same values of {}{from}",
-                joined(fields)
-            ),
-            (Class::Wildcard, []) => {
-                format!("takes the same Logons as {first}, by the same `priority` {weight}{from}")
-            }
-            (Class::Wildcard, fields) => format!(
-                "takes the same Logons as {first}, by the same conditions on {} and `priority` {weight}{from}",
-                joined(fields)
-            ),
-            (Class::Default, _) => {
-                format!("is a default route of the same `priority` {weight} as {first}{from}")
-            }
-        }
-    }
-
-    /// What would mend it.
-    #[must_use]
-    pub const fn mend(&self) -> &'static str {
-        match (self.rank.class, self.fields.as_slice()) {
-            (Class::Exact, _) => "give one of them another value or one more field, or delete one",
-            (Class::Wildcard, []) => {
-                "give one of them another `priority` or another range, or delete one"
-            }
-            (Class::Wildcard, _) => {
-                "give one of them another `priority` or another condition, or delete one"
-            }
-            (Class::Default, _) => "give one of them another `priority`, or delete one",
-        }
-    }
-}
-
-fn joined(fields: &[String]) -> String {
-    match fields {
-        [] => String::from("no field"),
-        [only] => only.clone(),
-        [most @ .., last] => format!("{} and {last}", most.join(", ")),
-    }
-}
-
 /// Why rules do not make a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CompileError {
     /// Routes that could both be best.
-    Conflicts(Vec<Conflict>),
+    Conflicts(Box<Conflicts>),
     /// More of something than its bound.
     Bound(&'static str, usize),
 }
 
-/// What makes two routes duplicates: rank, conditions ascending by tag, and a source range that both have, or none.
-type DuplicateKey<'r> = (Rank, Vec<(Tag, &'r Condition)>, Option<SourceRange>);
-
-/// The plain duplicates among rules, in the order of their names.
-#[must_use]
-pub fn conflicts(rules: &[Rule]) -> Vec<Conflict> {
+/// Rules in the order of their names.
+pub(crate) fn by_name(rules: &[Rule]) -> Vec<&Rule> {
     let mut sorted: Vec<&Rule> = rules.iter().collect();
     sorted.sort_by(|a, b| a.name().cmp(b.name()));
-    let mut seen: BTreeMap<DuplicateKey<'_>, Vec<&Rule>> = BTreeMap::new();
-    let mut found: Vec<Conflict> = Vec::new();
-    for rule in sorted {
-        let conditions: Vec<_> = rule
-            .fields()
-            .iter()
-            .map(|field| (field.tag, &field.condition))
-            .collect();
-        for range in anywhere_or_ranges(rule) {
-            let others = seen
-                .entry((rule.rank(), conditions.clone(), range))
-                .or_default();
-            let tied = others
-                .iter()
-                .find(|other| range.is_none_or(|range| both_best_in(range, other, rule)));
-            // One range is enough to name two routes.
-            let named = |other: &&&Rule| {
-                found.last().is_some_and(|conflict| {
-                    conflict.first == *other.name() && conflict.second == *rule.name()
-                })
-            };
-            if let Some(other) = tied.filter(|other| !named(other)) {
-                found.push(Conflict {
-                    first: other.name().clone(),
-                    second: rule.name().clone(),
-                    fields: rule
-                        .fields()
-                        .iter()
-                        .map(|field| field.label.clone())
-                        .collect(),
-                    range,
-                    rank: rule.rank(),
-                });
-            }
-            // Who is tied with an earlier one is named beside that one, and whoever is tied with him is, too.
-            if tied.is_none() {
-                others.push(rule);
-            }
-        }
-    }
-    found
+    sorted
 }
 
-fn anywhere_or_ranges(rule: &Rule) -> impl Iterator<Item = Option<SourceRange>> {
+/// A route's ranges, or that it has none.
+pub(crate) fn anywhere_or_ranges(rule: &Rule) -> impl Iterator<Item = Option<SourceRange>> {
     let anywhere = rule.source_ranges().is_empty().then_some(None);
     anywhere
         .into_iter()
         .chain(rule.source_ranges().iter().copied().map(Some))
-}
-
-/// Whether some address of a range that two routes have is in no longer range of either.
-fn both_best_in(range: SourceRange, first: &Rule, second: &Rule) -> bool {
-    let longer = first
-        .source_ranges()
-        .iter()
-        .chain(second.source_ranges())
-        .copied()
-        .filter(|other| other.form().length() > range.form().length());
-    !range.is_covered_by(longer)
 }
 
 /// A shape: class, form of a source range and, ascending by slot, what is asked of each tag.
@@ -747,8 +628,7 @@ struct Builder {
 
 impl Builder {
     fn build(rules: &[Rule]) -> Result<Vec<u8>, CompileError> {
-        let mut sorted: Vec<&Rule> = rules.iter().collect();
-        sorted.sort_by(|a, b| a.name().cmp(b.name()));
+        let sorted = by_name(rules);
         let mut builder = Self::default();
         let slots = builder.add_tags(&sorted);
         let targets = builder.add_targets(&sorted);

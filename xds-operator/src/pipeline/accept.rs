@@ -10,9 +10,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use fixgw_core::conflict::{Conflict, Conflicts};
 use fixgw_core::decision::Severity;
 use fixgw_core::rule::Rule;
-use fixgw_core::table::{CompileError, Conflict, Table};
+use fixgw_core::table::{CompileError, Table};
 
 use super::validate::{self, Valid, Validated};
 use crate::api::FIXSessionSpec;
@@ -53,10 +54,11 @@ pub fn accept(previous: Option<&Accepted>, half: &RulesHalf, validated: Validate
     let (accepted, refusals) = match Table::compile(&rules, 0) {
         Ok(table) => (Some(accepted(candidate, table)), Vec::new()),
         Err(CompileError::Conflicts(conflicts)) => {
-            let messages = conflicts
-                .iter()
+            let shown = conflicts.shown.iter();
+            let mut messages: Vec<Message> = shown
                 .map(|conflict| conflict_message(conflict, &candidate, previous))
                 .collect();
+            messages.extend(conflicts.more().map(more_message));
             let rest = match previous {
                 Some(_) => None,
                 None => without_conflict(candidate, &conflicts),
@@ -115,17 +117,9 @@ fn carry(
 
 fn without_conflict(
     mut candidate: BTreeMap<ObjectName, Valid>,
-    conflicts: &[Conflict],
+    conflicts: &Conflicts,
 ) -> Option<Accepted> {
-    let out: BTreeSet<ObjectName> = conflicts
-        .iter()
-        .flat_map(|conflict| {
-            [
-                ObjectName::from(&conflict.first),
-                ObjectName::from(&conflict.second),
-            ]
-        })
-        .collect();
+    let out: BTreeSet<ObjectName> = conflicts.routes.iter().map(ObjectName::from).collect();
     candidate.retain(|name, _| !out.contains(name));
     let rules: Vec<Rule> = candidate.values().map(|valid| valid.rule.clone()).collect();
     let table = Table::compile(&rules, 0).ok()?;
@@ -167,6 +161,17 @@ fn conflict_message(
             .map(|valid| where_alike(&valid.session.object).to_owned()),
         what: conflict.what(&said(&other)),
         advice: format!("{there}{kept}: {}", conflict.mend()),
+    }
+}
+
+fn more_message(what: String) -> Message {
+    Message {
+        severity: Severity::Critical,
+        origin: None,
+        object: None,
+        field: None,
+        what,
+        advice: "mend the first ones and the next will be told".to_owned(),
     }
 }
 
