@@ -3,7 +3,8 @@
 //! A message is data: where, how bad, which object, which field, what, and what to do about it. One renderer makes a
 //! line of it. [`Standing`] says each thing once, when it begins, and once more when it is over.
 //!
-//! INVARIANT: no message holds a value or a pattern of `matchFields`: either may be redacted.
+//! INVARIANT: no message holds a value or a pattern of `matchFields`, for either may be redacted; but for the witness of a
+//! conflict, which the core writes with what its routes let be shown.
 
 use std::collections::BTreeMap;
 use std::fmt;
