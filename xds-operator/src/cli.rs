@@ -10,6 +10,7 @@ use clap::builder::{ArgPredicate, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand};
 use fixgw_core::range::SourceRange;
 
+use crate::check::CheckArgs;
 use crate::parse::ParseArgs;
 use crate::said::Form;
 use crate::up::proxy_protocol::Headers;
@@ -31,6 +32,8 @@ pub enum Command {
     Up(Box<UpArgs>),
     /// Run the control plane alone, for an Envoy that was started elsewhere
     Control(ControlArgs),
+    /// Say whether a gateway would take a directory of objects, and everything that speaks against it
+    Check(CheckArgs),
     /// Show how the gateway reads bytes
     Parse(ParseArgs),
     /// Become a program that ends with its parent

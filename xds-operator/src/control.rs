@@ -283,10 +283,7 @@ impl Stage {
 
 impl From<Message> for Said {
     fn from(message: Message) -> Self {
-        let mut text = message.what;
-        if !message.advice.is_empty() {
-            text = format!("{text}; {}", message.advice);
-        }
+        let text = message.text();
         // What names no place is about the gateway as a whole.
         if message.origin.is_none() && message.object.is_none() {
             return Self::gateway(message.severity, text);

@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod certificate;
+pub mod check;
 pub mod cli;
 pub mod control;
 pub mod message;

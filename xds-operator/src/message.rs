@@ -66,8 +66,10 @@ pub struct Message {
     pub field: Option<String>,
     /// What is the matter.
     pub what: String,
-    /// What still works, and what to do.
-    pub advice: String,
+    /// What still works until it is mended; empty where nothing runs.
+    pub meanwhile: String,
+    /// What to do.
+    pub mend: String,
 }
 
 impl fmt::Display for Message {
@@ -82,21 +84,35 @@ impl fmt::Display for Message {
         if let Some(field) = &self.field {
             write!(f, "{field}: ")?;
         }
-        f.write_str(&self.what)?;
-        if !self.advice.is_empty() {
-            write!(f, "; {}", self.advice)?;
-        }
-        Ok(())
+        f.write_str(&self.text())
     }
 }
 
 impl Message {
+    /// What is the matter, what still works, and what to do.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let Self {
+            what,
+            meanwhile,
+            mend,
+            ..
+        } = self;
+        match (meanwhile.is_empty(), mend.is_empty()) {
+            (true, true) => what.clone(),
+            (true, false) => format!("{what}; {mend}"),
+            (false, true) => format!("{what}; {meanwhile}"),
+            (false, false) => format!("{what}; {meanwhile}: {mend}"),
+        }
+    }
+
     /// Names in it may be anybody's text: they break no line and fill no screen.
     #[must_use]
     fn clean(mut self) -> Self {
         let texts = [
             Some(&mut self.what),
-            Some(&mut self.advice),
+            Some(&mut self.meanwhile),
+            Some(&mut self.mend),
             self.object.as_mut(),
             self.field.as_mut(),
         ];
@@ -169,7 +185,8 @@ impl Standing {
                 out.push(Message {
                     severity: Severity::Info,
                     what: format!("resolved: {}", message.what),
-                    advice: String::new(),
+                    meanwhile: String::new(),
+                    mend: String::new(),
                     ..message
                 });
             }
@@ -198,7 +215,8 @@ impl Standing {
                 object: None,
                 field: None,
                 what: format!("{} more messages are not shown", more.len()),
-                advice: "mend the first ones and the next will be told".to_owned(),
+                meanwhile: String::new(),
+                mend: "mend the first ones and the next will be told".to_owned(),
             });
         }
         messages
@@ -221,7 +239,8 @@ mod tests {
             object: Some("FIXSession t/a".to_owned()),
             field: Some("spec.priority".to_owned()),
             what: what.to_owned(),
-            advice: "drop it".to_owned(),
+            meanwhile: String::new(),
+            mend: "drop it".to_owned(),
         }
     }
 

@@ -84,6 +84,15 @@ pub enum Said {
         /// What it is about.
         message: String,
     },
+    /// `fixgw check` has looked at everything.
+    Checked {
+        /// Routes that are well formed.
+        routes: usize,
+        /// Errors, conflicts among them.
+        errors: usize,
+        /// Warnings.
+        warnings: usize,
+    },
     /// A part was started.
     Child {
         /// `envoy`, `control` or `reject-engine`.
@@ -126,16 +135,17 @@ impl Said {
             Self::Listening { .. }
             | Self::Ready { .. }
             | Self::Applied { .. }
+            | Self::Checked { .. }
             | Self::Stopped {} => Severity::Info.label(),
             Self::Child { .. } | Self::Counts(_) => Severity::Debug.label(),
         }
     }
 
-    /// The line for people; none for what only a program wants to know.
+    /// What it says, without time and severity; none for what only a program wants to know.
     #[must_use]
-    pub fn text(&self, time: jiff::Timestamp, colour: bool) -> Option<String> {
-        let text = match self {
-            Self::Decision(decision) => return Some(decision.line(colour)),
+    pub fn words(&self) -> Option<String> {
+        Some(match self {
+            Self::Decision(decision) => decision.line(false),
             Self::Child { .. } | Self::Counts(_) => return None,
             Self::Listening { name, address } => format!("listener {name} on {address}"),
             Self::Ready { revision, workers } => {
@@ -157,10 +167,37 @@ impl Said {
                     + &named(object.as_deref(), field.as_deref())
                     + message
             }
-            Self::Gateway { severity, .. } if *severity == Severity::Debug.label() => return None,
+            Self::Gateway { severity, .. } if *severity == Severity::Debug.label() => {
+                return None;
+            }
             Self::Gateway { message, .. } => message.clone(),
+            Self::Checked {
+                routes,
+                errors,
+                warnings,
+            } => {
+                let count = |number: usize, what: &str| {
+                    let plural = if number == 1 { "" } else { "s" };
+                    format!("{number} {what}{plural}")
+                };
+                format!(
+                    "{}: {}, {}",
+                    count(*routes, "route"),
+                    count(*errors, "error"),
+                    count(*warnings, "warning")
+                )
+            }
             Self::Stopped {} => "stopped; no process is left".to_owned(),
-        };
+        })
+    }
+
+    /// The line for people; none for what only a program wants to know.
+    #[must_use]
+    pub fn text(&self, time: jiff::Timestamp, colour: bool) -> Option<String> {
+        if let Self::Decision(decision) = self {
+            return Some(decision.line(colour));
+        }
+        let text = self.words()?;
         let clock =
             jiff::fmt::strtime::format("%H:%M:%S%.3fZ", &time.to_zoned(jiff::tz::TimeZone::UTC));
         let severity = self.severity();

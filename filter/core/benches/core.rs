@@ -146,6 +146,7 @@ fn rule(index: usize, fields: &[(&str, &str)], priority: Option<i32>) -> Rule {
 }
 
 type Make = fn(usize) -> Rule;
+type Maker<'m> = &'m dyn Fn(usize) -> Rule;
 
 fn exact(index: usize) -> Rule {
     rule(
@@ -334,7 +335,7 @@ fn conflicts() {
         ];
         rule(index, &fields, None)
     };
-    let sets: [(&str, usize, &dyn Fn(usize) -> Rule); 7] = [
+    let sets: [(&str, usize, Maker<'_>); 7] = [
         ("mixed", 10_000, &mixed),
         ("mixed", 100_000, &mixed),
         ("exact", 10_000, &exact),

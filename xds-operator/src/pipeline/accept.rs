@@ -150,8 +150,9 @@ fn conflict_message(
         "both are left out, and the other routes are in force"
     };
     let origin_of = |name: &ObjectName| candidate.get(name).and_then(origin_in);
-    let there =
-        origin_of(&other).map_or_else(String::new, |origin| format!("that one is at {origin}; "));
+    let there = origin_of(&other).map_or_else(String::new, |origin| {
+        format!("; {} is at {origin}", said(&other))
+    });
     Message {
         severity: Severity::Critical,
         origin: origin_of(&name),
@@ -160,7 +161,8 @@ fn conflict_message(
             .get(&name)
             .map(|valid| where_alike(&valid.session.object).to_owned()),
         what: conflict.what(&said(&other)),
-        advice: format!("{there}{kept}: {}", conflict.mend()),
+        meanwhile: kept.to_owned(),
+        mend: format!("{}{there}", conflict.mend()),
     }
 }
 
@@ -171,7 +173,8 @@ fn more_message(what: String) -> Message {
         object: None,
         field: None,
         what,
-        advice: "mend the first ones and the next will be told".to_owned(),
+        meanwhile: String::new(),
+        mend: "mend the first ones and the next will be told".to_owned(),
     }
 }
 
@@ -202,18 +205,19 @@ fn bound_message(what: &str, max: usize, held: bool) -> Message {
         object: None,
         field: None,
         what: format!("the routes make a table of more than {max} {what}"),
-        advice: if held {
-            "the table in force stays as it is; delete routes, or split them over two gateways"
+        meanwhile: if held {
+            "the table in force stays as it is"
         } else {
-            "no route is in force; delete routes, or split them over two gateways"
+            "no route is in force"
         }
         .to_owned(),
+        mend: "delete routes, or split them over two gateways".to_owned(),
     }
 }
 
 fn fault_message(fault: &Fault, in_force: Option<&Accepted>) -> Message {
     let sessions = in_force.map(|accepted| &accepted.sessions);
-    let (severity, advice) = match (fault.scope, &fault.object) {
+    let (severity, meanwhile) = match (fault.scope, &fault.object) {
         (Scope::Nothing, _) => (Severity::Info, String::new()),
         (Scope::Object, Some((_, name)))
             if sessions.is_some_and(|sessions| sessions.contains_key(name)) =>
@@ -238,7 +242,8 @@ fn fault_message(fault: &Fault, in_force: Option<&Accepted>) -> Message {
             .map(|(kind, name)| format!("{} {name}", kind.label())),
         field: fault.field.clone(),
         what: fault.what.clone(),
-        advice,
+        meanwhile,
+        mend: String::new(),
     }
 }
 

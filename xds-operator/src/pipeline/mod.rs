@@ -246,7 +246,8 @@ fn pause_message(origin: &Origin) -> Message {
         object: None,
         field: None,
         what: "publication is paused by this file".to_owned(),
-        advice: "changes of routes wait, endpoints do not; delete the file to publish".to_owned(),
+        meanwhile: "changes of routes wait, endpoints do not".to_owned(),
+        mend: "delete the file to publish".to_owned(),
     }
 }
 
@@ -259,7 +260,8 @@ fn restored_message(revision: u64) -> Message {
         what: format!(
             "the last accepted table, revision {revision}, is served from before this start"
         ),
-        advice: "because of the faults told next; mend them and the files count again".to_owned(),
+        meanwhile: String::new(),
+        mend: "because of the faults told next; mend them and the files count again".to_owned(),
     }
 }
 
@@ -279,6 +281,7 @@ fn published_message(table: &Table) -> Message {
             "table {} is published: {routes} to {targets}",
             table.revision()
         ),
-        advice: String::new(),
+        meanwhile: String::new(),
+        mend: String::new(),
     }
 }

@@ -59,7 +59,8 @@ impl Endpoints {
                     .map(|(kind, name)| format!("{} {name}", kind.label())),
                 field: fault.field.clone(),
                 what: fault.what.clone(),
-                advice: if known {
+                mend: String::new(),
+                meanwhile: if known {
                     "it counts as it was before until this is mended"
                 } else {
                     "it is left out until this is mended, and the other objects count"

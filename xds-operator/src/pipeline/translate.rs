@@ -133,6 +133,7 @@ fn unresolved_message(
         object: first.map(|(name, _)| format!("{} {name}", Kind::FIXSession.label())),
         field: first.map(|_| reason.path().to_owned()),
         what,
-        advice: format!("{mend}; {more}"),
+        meanwhile: String::new(),
+        mend: format!("{mend}; {more}"),
     }
 }
