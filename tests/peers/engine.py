@@ -1,7 +1,7 @@
 """A FIX engine for tests: a QuickFIX acceptor with one or several sessions on one port.
 
 Usage: engine.py '{"port":0,"store":null,"sessions":[{"begin":"FIX.4.4","sender":"ENGINE","target":"BROKER"}]}'
-`port` 0 takes a free one. The events and commands are those of peer.py, and `listening` says the port.
+`port` 0 takes a free one; with `strangers` it outlives bytes that are no FIX, and sends nothing of its own. The events and commands are those of peer.py, and `listening` says the port.
 """
 
 import json
@@ -27,8 +27,10 @@ def start(config, application):
             lines += peer.session_settings("acceptor", session)
         settings = peer.load_settings(lines)
         store = peer.store_factory(config.get("store"), settings)
-        # Not SocketAcceptor: what another thread than its own sends while that one is reading can stay in its queue.
-        acceptor = fix.ThreadedSocketAcceptor(application, store, settings)
+        # What another thread than its own sends while a SocketAcceptor is reading can stay in its queue. But the threads of
+        # the other one end the process at bytes that are no FIX (`FIX::InvalidMessage`).
+        kind = fix.SocketAcceptor if config.get("strangers") else fix.ThreadedSocketAcceptor
+        acceptor = kind(application, store, settings)
         try:
             acceptor.start()
             return acceptor, store, settings, port

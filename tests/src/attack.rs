@@ -126,7 +126,7 @@ pub fn readers_routes() -> [fixgw_readings::Route; 2] {
 pub fn quickfix(name: &str, arrange: impl Fn(Session) -> Session) -> Engine {
     let sessions = ROUTES
         .map(|(_, sender)| arrange(Session::new("FIX.4.4", sender, "GATEWAY").reset_on_logon()));
-    Peer::engine(name, &sessions)
+    Peer::engine_for_strangers(name, &sessions)
 }
 
 /// Whom QuickFIX has logged on, from all that it answered; `None` when it refused the message.

@@ -144,14 +144,32 @@ impl Peer {
         Self::engine_with_store(name, sessions, None)
     }
 
+    /// An engine that outlives bytes that are no FIX. It is not to be told to send anything.
+    #[must_use]
+    pub fn engine_for_strangers(name: &str, sessions: &[Session]) -> Engine {
+        Self::start_engine(name, sessions, None, true)
+    }
+
     /// An engine that keeps its sequence numbers in `store`.
     #[must_use]
     pub fn engine_with_store(name: &str, sessions: &[Session], store: Option<&Path>) -> Engine {
+        Self::start_engine(name, sessions, store, false)
+    }
+
+    fn start_engine(
+        name: &str,
+        sessions: &[Session],
+        store: Option<&Path>,
+        strangers: bool,
+    ) -> Engine {
         let sessions: Vec<Value> = sessions.iter().map(Session::for_engine).collect();
         let peer = Self::start(
             name,
             "engine.py",
-            &json!({"port": 0, "store": store.map(Path::to_string_lossy), "sessions": sessions}),
+            &json!({
+                "port": 0, "store": store.map(Path::to_string_lossy), "sessions": sessions,
+                "strangers": strangers,
+            }),
         );
         let listening = peer
             .process
