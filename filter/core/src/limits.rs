@@ -8,8 +8,13 @@ pub const LOGON_FIELDS_MAX: u32 = 512;
 /// Milliseconds from accept (the TLS handshake included) to a complete Logon. `QuickFIX` gives up at 10 s itself.
 pub const LOGON_TIMEOUT_MS: u32 = 10_000;
 /// Bytes that are read again to compare readings, over all of them. While that goes on, the worker's live sessions wait: a
-/// millisecond or two. An odd Logon of 3 KiB has room for all 324 readings, one of 8 KiB for those of one kind.
+/// millisecond or two. An odd Logon of 2.4 KiB has room for all 420 readings, one of 8 KiB for those of one kind.
 pub const READ_AGAIN_BYTES_MAX: usize = 1024 * 1024;
+
+/// What a lookup costs for each shape of the table, as so many bytes that are read.
+pub const LOOKUP_OF_A_SHAPE_BYTES: usize = 16;
+/// Kinds of data fields in one odd Logon. Real ones have one or two (`RawData`, a signature).
+pub const DATA_TAGS_COMPARED_MAX: usize = 4;
 
 /// Digits of a tag number. FIX has none above 6 digits; 9 digits cannot wrap in 32 bits.
 pub const TAG_DIGITS_MAX: usize = 9;

@@ -26,7 +26,7 @@ use alloc::string::{String, ToString};
 use core::fmt;
 
 use crate::limits;
-use crate::wire::{self, Item, Tag};
+use crate::wire::{self, Framing, Item, Tag};
 
 /// A field's value: bytes without the SOH.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -159,7 +159,8 @@ pub fn peer_text(bytes: &[u8]) -> Option<String> {
 }
 
 /// Received bytes as one line: fields with `|` between them, by the same rules as values elsewhere. A malformed field
-/// an unfinished one and one whose value holds a `=` show their length only, since each may hold a password.
+/// an unfinished one and one whose value holds a `=` show their length only, since each may hold a password. Behind a data
+/// field whose length does not stand right before it nothing is shown.
 #[must_use]
 pub fn received(bytes: &[u8], policy: &dyn DisclosurePolicy) -> String {
     let mut line = String::new();
@@ -176,6 +177,10 @@ pub fn received(bytes: &[u8], policy: &dyn DisclosurePolicy) -> String {
             Item::Field(field) => {
                 if let Some(value) = recorded(field.value, disclosure(policy, field.tag)) {
                     write_to(&mut line, format_args!("{}={value}|", field.tag.get()));
+                }
+                // What follows may still be its data, as another reader has it.
+                if field.framing == Framing::DataBySoh {
+                    break;
                 }
             }
         }
@@ -213,6 +218,16 @@ mod tests {
         assert_eq!(
             received(b"8=FIX.4.4\x01554=hunter2\x01", &shown),
             "8=FIX.4.4|554=[REDACTED]|"
+        );
+    }
+
+    #[test]
+    fn behind_a_data_field_without_its_length_nothing_is_shown() {
+        let policy = Policy(&[]);
+        let bytes = b"35=A\x0195=30\x0198=0\x0196=a\x011=secret\x0149=B\x01";
+        assert_eq!(
+            received(bytes, &policy),
+            "35=A|95=30|98=0|96=[REDACTED]|<14 bytes more>"
         );
     }
 

@@ -148,7 +148,7 @@ impl ReceivedDecision {
         }
         let mut gap = "  ";
         for (label, value) in &self.fields {
-            let _ = write!(line, "{gap}{}={}", Shown(label), Shown(value));
+            let _ = write!(line, "{gap}{}={}", Shown(label), Quoted(value));
             gap = " ";
         }
         if !self.source.is_empty() {
@@ -167,7 +167,7 @@ impl ReceivedDecision {
             let _ = write!(line, ", {}", Shown(version));
         }
         if let Some(name) = &self.server_name {
-            let _ = write!(line, " for {}", Shown(name));
+            let _ = write!(line, " for {}", Quoted(name));
         }
         if let Some(subject) = &self.client_certificate {
             let _ = write!(line, " by {}", Shown(subject));
@@ -214,6 +214,19 @@ impl std::fmt::Display for Shown<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// Text that the counterparty chose: in quotes where it could be taken for the words of the line around it.
+struct Quoted<'a>(&'a str);
+
+impl std::fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0.contains([' ', '"']) {
+            write!(f, "\"{}\"", Shown(&self.0.replace('"', "\\\"")))
+        } else {
+            write!(f, "{}", Shown(self.0))
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! In which ways do readers differ? A table: one entry for each way, with what to say when it sees another message. The first
 //! of each axis is the strict reading.
 
+use crate::wire::Tag;
+
 /// How a reader finds the end of a data field.
 #[derive(Clone, Copy)]
 pub(super) enum DataAxis {
@@ -10,6 +12,10 @@ pub(super) enum DataAxis {
     DirectWithSoh,
     /// By a length that stands earlier, wherever that is, whatever follows.
     Earlier(Earlier),
+    /// Directly, but of no data field beside this one does the reader know that it is one.
+    KnowsOnly(Tag),
+    /// Directly, but of this one the reader does not know it: it is younger than his dictionary.
+    KnowsAllBut(Tag),
 }
 
 /// Which earlier length a reader takes for a data field's.
@@ -45,6 +51,8 @@ pub(super) enum Pair {
     Specified,
     /// The one whose tag is one less, but for `Signature` (`QuickFIX`).
     TagBefore,
+    /// Any length, whichever field it is for (simplefix).
+    Any,
 }
 
 /// What a reader takes for a number, as a tag or as a length.
@@ -62,6 +70,8 @@ pub(super) enum NumberAxis {
     Leading,
     /// Every byte is taken for a digit: `5/` is 49, as `/` stands before `0`.
     Unchecked,
+    /// As Python's `int`: zeros, a sign and blanks are accepted, and `_` between digits.
+    Underscored,
 }
 
 /// Where a reader ends the message.
@@ -84,6 +94,12 @@ pub(super) enum ValueAxis {
     ToNul,
     /// What stands between blanks.
     Trimmed,
+    /// What stands between bytes up to the blank, control characters and NUL among them (Java's `trim`).
+    TrimmedWidely,
+    /// What stands before a NUL, without blanks around it.
+    ToNulTrimmed,
+    /// What stands before another `=`: the second part of a field that is split there.
+    ToEquals,
 }
 
 const fn earlier(walk: Walk, which: Which, pair: Pair, to_soh: bool) -> DataAxis {
@@ -101,7 +117,12 @@ const STRETCHED: &str = "readers that stretch a data field to the next SOH see a
 const BEFORE: &str =
     "readers that take the tag before a data field's for its length see another message";
 
-pub(super) const DATA: [(DataAxis, &str); 18] = [
+pub(super) const ANY: &str =
+    "readers that take the length of one data field for that of another see another message";
+pub(super) const SUBSET: &str =
+    "readers that know only some of its data fields see another message";
+
+pub(super) const DATA: [(DataAxis, &str); 20] = [
     (DataAxis::DirectWithSoh, ""),
     (
         DataAxis::NeverHonoured,
@@ -171,8 +192,10 @@ pub(super) const DATA: [(DataAxis, &str); 18] = [
         earlier(Walk::Fields, Which::First, Pair::TagBefore, true),
         BEFORE,
     ),
+    (earlier(Walk::Fields, Which::Last, Pair::Any, false), ANY),
+    (earlier(Walk::Fields, Which::Last, Pair::Any, true), ANY),
 ];
-pub(super) const NUMBERS: [(NumberAxis, &str); 6] = [
+pub(super) const NUMBERS: [(NumberAxis, &str); 7] = [
     (NumberAxis::Strict, ""),
     (
         NumberAxis::Lenient,
@@ -194,6 +217,10 @@ pub(super) const NUMBERS: [(NumberAxis, &str); 6] = [
         NumberAxis::Unchecked,
         "readers that take every byte of a tag or length for a digit see another message",
     ),
+    (
+        NumberAxis::Underscored,
+        "readers that accept `_` in a tag or length see another message",
+    ),
 ];
 pub(super) const ENDS: [(EndAxis, &str); 3] = [
     (EndAxis::FirstCheckSum, ""),
@@ -206,7 +233,7 @@ pub(super) const ENDS: [(EndAxis, &str); 3] = [
         "readers that look for CheckSum behind BodyLength see another message",
     ),
 ];
-pub(super) const VALUES: [(ValueAxis, &str); 3] = [
+pub(super) const VALUES: [(ValueAxis, &str); 6] = [
     (ValueAxis::Whole, ""),
     (
         ValueAxis::ToNul,
@@ -216,31 +243,51 @@ pub(super) const VALUES: [(ValueAxis, &str); 3] = [
         ValueAxis::Trimmed,
         "readers that take blanks off a value see another one",
     ),
+    (
+        ValueAxis::TrimmedWidely,
+        "readers that take control characters off a value see another one",
+    ),
+    (
+        ValueAxis::ToNulTrimmed,
+        "readers that end a value at a NUL and take blanks off it see another one",
+    ),
+    (
+        ValueAxis::ToEquals,
+        "readers that split fields at every `=` see another value",
+    ),
 ];
 
 impl ValueAxis {
     pub(super) fn value(self, value: &[u8]) -> &[u8] {
         match self {
             Self::Whole => value,
-            Self::ToNul => {
-                let end = memchr::memchr(0, value).unwrap_or(value.len());
-                value.get(..end).unwrap_or(value)
-            }
+            Self::ToNul => before(0, value),
             Self::Trimmed => trimmed(value),
+            Self::TrimmedWidely => without(value, |byte| byte <= b' '),
+            Self::ToNulTrimmed => trimmed(before(0, value)),
+            Self::ToEquals => before(b'=', value),
         }
     }
 
     /// Whether the axis makes a difference to a value.
     pub(super) fn matters(value: &[u8]) -> bool {
-        memchr::memchr(0, value).is_some() || trimmed(value).len() != value.len()
+        let plain = |byte: &u8| *byte > b' ';
+        memchr::memchr2(0, b'=', value).is_some()
+            || !(value.first().is_none_or(plain) && value.last().is_none_or(plain))
     }
 }
 
+fn before(end: u8, value: &[u8]) -> &[u8] {
+    let end = memchr::memchr(end, value).unwrap_or(value.len());
+    value.get(..end).unwrap_or(value)
+}
+
 /// Without what C's `isspace` takes for blank, at both ends.
-pub(super) fn trimmed(mut text: &[u8]) -> &[u8] {
-    const fn blank(byte: u8) -> bool {
-        matches!(byte, b' ' | 0x09..=0x0D)
-    }
+pub(super) fn trimmed(text: &[u8]) -> &[u8] {
+    without(text, |byte| matches!(byte, b' ' | 0x09..=0x0D))
+}
+
+fn without(mut text: &[u8], blank: fn(u8) -> bool) -> &[u8] {
     while let [first, rest @ ..] = text
         && blank(*first)
     {

@@ -9,10 +9,13 @@ mod axes;
 mod reader;
 mod seen;
 
-use axes::{DATA, ENDS, NUMBERS, ValueAxis};
+use axes::{DATA, DataAxis, ENDS, NUMBERS, SUBSET, ValueAxis};
 use reader::{Met, Reader, Unread};
+use seen::Judge;
 
-use crate::limits::READ_AGAIN_BYTES_MAX;
+use alloc::vec::Vec;
+
+use crate::limits::DATA_TAGS_COMPARED_MAX;
 use crate::range::SourceAddress;
 use crate::table::{Lookup, Slots, Table};
 use crate::wire::{BodyLength, Item, Logon};
@@ -44,7 +47,7 @@ pub fn evaluate<'a>(
     let slots = strict_slots(table, logon, source);
     let lookup = table.lookup(&slots);
     let odd = !logon.oddities().is_empty() || slots.values().any(ValueAxis::matters);
-    if odd && let Err(what) = agree(table, logon, source, lookup) {
+    if odd && let Err(what) = agree(table, logon, source, &slots, lookup) {
         return Verdict::AmbiguousField(what);
     }
     match lookup {
@@ -72,49 +75,83 @@ pub fn strict_slots<'a>(
     slots
 }
 
-fn agree(
+fn agree<'a>(
     table: &Table,
-    logon: &Logon<'_>,
+    logon: &Logon<'a>,
     source: Option<SourceAddress>,
+    strict: &Slots<'a>,
     decided: Lookup,
 ) -> Result<(), &'static str> {
     if logon.body_length() == BodyLength::Past {
         // Such a reading depends on bytes that have not been sent.
         return Err(PAST);
     }
-    let mut left = READ_AGAIN_BYTES_MAX;
+    let mut comparison = Comparison {
+        table,
+        logon,
+        source,
+        judge: Judge::new(table, decided, strict),
+    };
+    let mut tags = Vec::new();
     for (data, data_says) in DATA {
+        let met = comparison.with(data, data_says)?;
+        // Without a data field, the other readers of data fields are the same: so it is with the groups that venues'
+        // Logons have.
+        if met.data_tags.is_empty() {
+            break;
+        }
+        tags.extend(met.data_tags);
+    }
+    tags.sort();
+    tags.dedup();
+    if tags.len() > DATA_TAGS_COMPARED_MAX {
+        return Err(TOO_ODD);
+    }
+    if tags.len() > 1 {
+        for tag in tags {
+            comparison.with(DataAxis::KnowsOnly(tag), SUBSET)?;
+            comparison.with(DataAxis::KnowsAllBut(tag), SUBSET)?;
+        }
+    }
+    Ok(())
+}
+
+struct Comparison<'a, 't> {
+    table: &'t Table,
+    logon: &'t Logon<'a>,
+    source: Option<SourceAddress>,
+    judge: Judge<'a, 't>,
+}
+
+impl Comparison<'_, '_> {
+    /// Compares all readers that find the end of data fields in one way.
+    fn with(&mut self, data: DataAxis, data_says: &'static str) -> Result<Met, &'static str> {
         let mut met = Met::default();
         for (numbers, numbers_say) in NUMBERS {
             for (end, end_says) in ENDS {
-                left = left.checked_sub(logon.message().len()).ok_or(TOO_ODD)?;
+                self.judge.spend(self.logon.message().len())?;
                 let reader = Reader {
-                    message: logon.message(),
-                    source,
+                    message: self.logon.message(),
+                    source: self.source,
                     data,
                     numbers,
                     end,
                 };
-                let seen = match reader.read(table, &mut met) {
+                let seen = match reader.read(self.table, &mut met) {
                     Err(Unread::Rejected) => continue,
                     Err(Unread::Unfinished) => return Err(UNFINISHED),
                     Ok(seen) => seen,
                 };
                 let says = [end_says, numbers_say, data_says];
-                seen.agrees(table, decided, says)?;
+                seen.agrees(&mut self.judge, says)?;
             }
             // Strict numbers come first: where all are well-formed, they are the same to every reader.
             if !met.odd_number {
                 break;
             }
         }
-        // Without a data field, the other readers of data fields are the same: so it is with the groups that venues'
-        // Logons have.
-        if !met.data_field {
-            break;
-        }
+        Ok(met)
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -223,14 +260,66 @@ mod tests {
     }
 
     #[test]
+    fn what_scripts_and_small_libraries_read_differently_is_refused() {
+        // Python's int().
+        check(
+            "35=A|4_9=VICTIM|49=BROKER_A|34=1|",
+            "refused: readers that accept `_`",
+        );
+        check("35=A|4__9=VICTIM|_49=VICTIM|49=BROKER_A|34=1|", "broker");
+        // A length that is another field's.
+        check("35=A|354=13|96=a|49=VICTIM|34=1|108=30|", "refused");
+        check("35=A|348=20|96=a|49=BROKER_A|b|34=1|", "refused");
+        // A reader whose dictionary is older than one of the data fields.
+        let younger = "95=13|96=a|49=BROKER_A|1184=11|1185=c|49=VICTIM|49=BROKER_A|";
+        check(&format!("35=A|{younger}34=1|"), "refused");
+        for value in ["VICTIM\u{1f}", "\0VICTIM", "VICTIM \0x", "VICTIM=x"] {
+            check(&format!("35=A|49={value}|34=1|"), "refused");
+        }
+        check("35=A|49=BROKER_A|58=a=b|34=1|", "broker");
+    }
+
+    #[test]
+    fn the_price_of_a_lookup_counts_and_what_was_asked_is_asked_once() {
+        // Shapes of many prefix lengths, as a tenant may write them.
+        let rules: Vec<Rule> = (1..=60)
+            .flat_map(|first| (1..=60).map(move |second| (first, second)))
+            .map(|(first, second)| {
+                let prefix = |length: usize| format!("{}*", "X".repeat(length));
+                let fields = [
+                    ("SenderCompID49", &*prefix(first)),
+                    ("TargetSubID57", &*prefix(second)),
+                ];
+                let priority = i32::try_from(first * 100 + second).unwrap();
+                Rule::new(spec(&format!("r{first}-{second}"), &fields, Some(priority))).unwrap()
+            })
+            .collect();
+        let table = Table::compile(&rules, 1).unwrap();
+        assert_eq!(table.shape_count(), 3_600);
+        let verdict = |body: &str| {
+            let bytes = message(body);
+            let Reading::Logon(logon) = wire::read(&bytes, &ReadLimits::default()) else {
+                return false;
+            };
+            evaluate(&table, &logon, None) == Verdict::AmbiguousField(TOO_ODD)
+        };
+        // The same values in every reading: one lookup, however many readings.
+        assert!(!verdict("35=A|49=XX|57=XX|058=y|95=1|96=x|372=A|372=8|"));
+        // Other values in each, all of which lead to one route: thirty lookups of 3,600 probes.
+        let tags = ["49", "+49", "4294967345", "49f", "4_9"];
+        let others = tags.map(|tag| format!("{tag}=XX{tag}=a \0b |")).concat();
+        assert!(verdict(&format!("35=A|57=XX|{others}34=1|")));
+    }
+
+    #[test]
     fn what_cannot_be_compared_in_the_time_there_is_is_refused() {
         let of = |length: usize, odd: &str| {
             let text = "x".repeat(length - 100);
             verdict(&message(&format!("35=A|49=BROKER_A|{odd}|58={text}|")))
         };
-        // 1 MiB is 324 times 3,236 bytes.
-        assert_eq!(of(3_000, "095=1|96=a"), "broker");
-        assert_eq!(of(3_400, "095=1|96=a"), format!("refused: {TOO_ODD}"));
+        // 1 MiB is 420 times 2,496 bytes.
+        assert_eq!(of(2_400, "095=1|96=a"), "broker");
+        assert_eq!(of(2_600, "095=1|96=a"), format!("refused: {TOO_ODD}"));
         assert_eq!(of(8_000, "095=1|96=a"), format!("refused: {TOO_ODD}"));
         assert_eq!(of(8_000, "95=1|96=a"), "broker");
         assert_eq!(of(8_000, "058=a"), "broker");

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use super::axes::{DataAxis, Earlier, EndAxis, NumberAxis, Pair, Walk, Which, trimmed};
 use super::seen::Seen;
+use crate::limits::DATA_TAGS_COMPARED_MAX;
 use crate::range::SourceAddress;
 use crate::table::Table;
 use crate::wire::{self, SOH, Tag};
@@ -14,7 +15,8 @@ use crate::wire::{self, SOH, Tag};
 /// What the readings with one choice of data fields have met.
 #[derive(Default)]
 pub(super) struct Met {
-    pub(super) data_field: bool,
+    /// Tags of the data fields, as often as they were met, up to a few.
+    pub(super) data_tags: Vec<Tag>,
     /// A tag or a length that is not well-formed.
     pub(super) odd_number: bool,
 }
@@ -146,10 +148,14 @@ impl<'a> Reader<'a> {
         let Some(length_tag) = wire::length_field_of(tag) else {
             return self.soh_from(start);
         };
-        met.data_field = true;
+        if !met.data_tags.contains(&tag) && met.data_tags.len() <= DATA_TAGS_COMPARED_MAX {
+            met.data_tags.push(tag);
+        }
         match self.data {
             DataAxis::NeverHonoured => self.soh_from(start),
-            DataAxis::DirectWithSoh => {
+            DataAxis::KnowsOnly(known) if known != tag => self.soh_from(start),
+            DataAxis::KnowsAllBut(unknown) if unknown == tag => self.soh_from(start),
+            DataAxis::DirectWithSoh | DataAxis::KnowsOnly(_) | DataAxis::KnowsAllBut(_) => {
                 let length = previous
                     .filter(|(tag, _)| *tag == length_tag)
                     .and_then(|(_, value)| self.length(value, met));
@@ -185,6 +191,7 @@ impl<'a> Reader<'a> {
             NumberAxis::Modulo64 => small(wrapped(text)?),
             NumberAxis::Leading => Tag::new(atoi(text)?),
             NumberAxis::Unchecked => Tag::new(unchecked(text)),
+            NumberAxis::Underscored => small(underscored(text)?),
         }
     }
 
@@ -206,6 +213,7 @@ impl<'a> Reader<'a> {
             NumberAxis::Modulo64 => Some(usize::try_from(wrapped(value)?).unwrap_or(usize::MAX)),
             NumberAxis::Leading => usize::try_from(atoi(value)?).ok(),
             NumberAxis::Unchecked => usize::try_from(unchecked(value)).ok(),
+            NumberAxis::Underscored => usize::try_from(underscored(value)?).ok(),
         }
     }
 
@@ -224,6 +232,7 @@ impl<'a> Reader<'a> {
             NumberAxis::Modulo32 => wrapped(value)? & u64::from(u32::MAX),
             NumberAxis::Modulo64 => wrapped(value)?,
             NumberAxis::Leading | NumberAxis::Unchecked => u64::from(atoi(value)?),
+            NumberAxis::Underscored => underscored(value)?,
         };
         Some(usize::try_from(length).unwrap_or(usize::MAX))
     }
@@ -239,7 +248,7 @@ struct FieldSeen<'a> {
 impl Earlier {
     fn length_tag(self, data: Tag, specified: Tag) -> Tag {
         match self.pair {
-            Pair::Specified => specified,
+            Pair::Specified | Pair::Any => specified,
             // `Signature` (89) is no exception to the specification in any reader.
             Pair::TagBefore if data.get() == 89 => specified,
             Pair::TagBefore => Tag::new(data.get().saturating_sub(1)).unwrap_or(specified),
@@ -255,6 +264,8 @@ impl Earlier {
 struct Lengths {
     scanned: usize,
     said: Vec<Said>,
+    /// The last one of any.
+    latest: Option<usize>,
 }
 
 struct Said {
@@ -275,6 +286,9 @@ impl Lengths {
     ) -> Option<usize> {
         if earlier.walk == Walk::Raw {
             self.scan(reader, before, met)?;
+        }
+        if earlier.pair == Pair::Any {
+            return self.latest;
         }
         let said = self.said.iter().find(|said| said.tag == length_tag)?;
         Some(match earlier.which {
@@ -311,6 +325,9 @@ impl Lengths {
         let Some(length) = reader.length(value, met) else {
             return;
         };
+        if wire::data_field_of(tag).is_some() {
+            self.latest = Some(length);
+        }
         match self.said.iter_mut().find(|said| said.tag == tag) {
             Some(said) => said.last = length,
             None => self.said.push(Said {
@@ -364,6 +381,26 @@ fn wrapped(text: &[u8]) -> Option<u64> {
     } else {
         number
     })
+}
+
+/// As Python's `int`: `_` may stand between digits. `None` for what is no number, or negative.
+fn underscored(text: &[u8]) -> Option<u64> {
+    let (negative, digits) = signed(text);
+    let mut number = None;
+    let mut between = false;
+    for byte in digits {
+        match (byte, number) {
+            (b'_', Some(_)) if !between => between = true,
+            (b'0'..=b'9', _) => {
+                between = false;
+                let before: u64 = number.unwrap_or(0);
+                let digit = u64::from(byte - b'0');
+                number = Some(before.saturating_mul(10).saturating_add(digit));
+            }
+            _ => return None,
+        }
+    }
+    number.filter(|_| !negative && !between)
 }
 
 /// Digits, or the largest number.

@@ -1,11 +1,62 @@
 //! What has one reading seen, and does it lead where the decision leads?
 
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::TOO_ODD;
 use super::axes::{VALUES, ValueAxis};
+use crate::limits::{LOOKUP_OF_A_SHAPE_BYTES, READ_AGAIN_BYTES_MAX};
 use crate::range::SourceAddress;
 use crate::table::{Lookup, Slots, Table};
 use crate::wire::Tag;
 
 const REPEATED: &str = "a tag stands there more than once, with values that lead elsewhere";
+
+/// What is decided, and how much work is left to ask where other readings lead.
+pub(super) struct Judge<'m, 't> {
+    table: &'t Table,
+    decided: Lookup,
+    /// What is known to lead there. A lookup costs one probe for each shape of the table, and most readings see the same.
+    known: Vec<Slots<'m>>,
+    left: usize,
+}
+
+impl<'m, 't> Judge<'m, 't> {
+    pub(super) fn new(table: &'t Table, decided: Lookup, strict: &Slots<'m>) -> Self {
+        Self {
+            table,
+            decided,
+            known: vec![strict.clone()],
+            left: READ_AGAIN_BYTES_MAX,
+        }
+    }
+
+    /// Pays for work in bytes that are read.
+    pub(super) fn spend(&mut self, bytes: usize) -> Result<(), &'static str> {
+        self.left = self.left.checked_sub(bytes).ok_or(TOO_ODD)?;
+        Ok(())
+    }
+
+    fn same(&mut self, sight: &Sight<'m>) -> Result<bool, &'static str> {
+        if sight.msg_type != Some(b"A") {
+            return Ok(false);
+        }
+        if self.known.contains(&sight.slots) {
+            return Ok(true);
+        }
+        self.spend(
+            self.table
+                .shape_count()
+                .saturating_mul(LOOKUP_OF_A_SHAPE_BYTES),
+        )?;
+        let same = self.table.lookup(&sight.slots) == self.decided;
+        if same {
+            // Each has been paid for, so there are not many.
+            self.known.push(sight.slots.clone());
+        }
+        Ok(same)
+    }
+}
 
 /// What one reading sees, by the first and by the last value of each tag.
 pub(super) struct Seen<'a> {
@@ -24,10 +75,6 @@ impl Sight<'_> {
             slots: table.slots(source),
             msg_type: None,
         }
-    }
-
-    fn same(&self, table: &Table, decided: Lookup) -> bool {
-        self.msg_type == Some(b"A") && table.lookup(&self.slots) == decided
     }
 
     fn by(&self, axis: ValueAxis) -> Self {
@@ -65,11 +112,10 @@ impl<'a> Seen<'a> {
     }
 }
 
-impl Seen<'_> {
+impl<'a> Seen<'a> {
     pub(super) fn agrees(
         &self,
-        table: &Table,
-        decided: Lookup,
+        judge: &mut Judge<'a, '_>,
         says: [&'static str; 3],
     ) -> Result<(), &'static str> {
         for (sight, repeated) in [(&self.first, ""), (&self.last, REPEATED)] {
@@ -77,14 +123,14 @@ impl Seen<'_> {
                 let mut says = [repeated, values_say].into_iter().chain(says);
                 says.find(|says| !says.is_empty()).unwrap_or(REPEATED)
             };
-            if !sight.same(table, decided) {
+            if !judge.same(sight)? {
                 return Err(blame(""));
             }
             if !sight.has_odd_value() {
                 continue;
             }
             for (values, values_say) in VALUES {
-                if !sight.by(values).same(table, decided) {
+                if !judge.same(&sight.by(values))? {
                     return Err(blame(values_say));
                 }
             }
