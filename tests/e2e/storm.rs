@@ -259,9 +259,9 @@ fn hostile_crowds_break_no_honest_session_and_keep_no_new_one_out() {
 }
 
 /// Files that each process may open in the test of a full gateway.
-const FILES: usize = 512;
-/// What that is enough for: two for each connection, beside 128 and 16 for each worker.
-const FULL: usize = (FILES - 128 - 16 * 2) / 2;
+const FILES: usize = 1024;
+/// What that is enough for: four for each connection, beside 128 and 16 for each worker.
+const FULL: usize = (FILES - 128 - 16 * 2) / 4;
 
 /// Without a bound, Envoy 1.40 dies of SIGSEGV here, and takes every session along.
 #[test]
@@ -306,12 +306,12 @@ fn a_full_gateway_turns_new_ones_away_and_keeps_its_sessions() {
 #[test]
 fn with_too_few_files_nothing_is_started() {
     let directory = Directory::new();
-    let mut gateway = Setup::over(&directory).files(200).spawn();
+    let mut gateway = Setup::over(&directory).files(300).spawn();
     let status = gateway.process_mut().wait_exit();
     assert_eq!(status.code(), Some(2));
     let said = gateway.process().output().text(Stream::Err);
     assert!(
-        said.contains("may open 200 files, which is enough for 20 connections"),
+        said.contains("may open 300 files, which is enough for 35 connections"),
         "{said}"
     );
     assert_eq!(gateway.children(), Vec::<u32>::new());

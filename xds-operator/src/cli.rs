@@ -229,6 +229,9 @@ pub struct ControlArgs {
     /// How events are written
     #[arg(long, value_enum, default_value_t = Form::Text)]
     pub output: Form,
+    /// Connections that each proxy keeps to one target, beyond which a Logon for it is closed
+    #[arg(long, value_name = "N", default_value_t = 500_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub target_connections_max: u32,
     /// VMs that a whole proxy has (its workers and its main thread), where that is known
     #[arg(long, value_name = "N", hide = true, default_value_t = 1)]
     pub vms: usize,

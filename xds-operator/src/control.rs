@@ -26,7 +26,7 @@ use crate::source::directory::{Directory, DirectoryError};
 use crate::state::{StateDirectory, StateError};
 use crate::world::World;
 use crate::xds::Snapshot;
-use crate::xds::resources::WasmVm;
+use crate::xds::resources::{ProxySettings, WasmVm};
 use crate::xds::rollout::{Follows, Happened};
 use crate::xds::server::{Event, Fleet, Outputs, ServeError, Server, What};
 
@@ -132,7 +132,11 @@ async fn control(args: &ControlArgs) -> Result<(), ControlError> {
     };
     let revision = watch::Sender::new(first.revision);
     let (snapshots, served) = watch::channel(first);
-    let (server, outputs) = Server::new(WasmVm::from_file(filter), served);
+    let settings = ProxySettings {
+        vm: WasmVm::from_file(filter),
+        target_connections_max: args.target_connections_max,
+    };
+    let (server, outputs) = Server::new(settings, served);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = server.serve(listener, async {
         let _ = stopped.await;

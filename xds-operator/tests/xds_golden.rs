@@ -116,7 +116,7 @@ fn the_same_snapshot_gives_the_same_bytes() {
         proxy_protocol: BTreeMap::new(),
         inline_code: None,
     };
-    let goal = |case: Case| Goal::new(&case.snapshot(), &case.vm());
+    let goal = |case: Case| Goal::new(&case.snapshot(), &case.vm().into());
     let one = goal(case(&["10.0.0.1:9", "10.0.0.2:9"]));
     assert_eq!(one, goal(case(&["10.0.0.2:9", "10.0.0.1:9", "10.0.0.2:9"])));
     assert_ne!(one, goal(case(&["10.0.0.1:9"])));
@@ -147,10 +147,10 @@ fn what_follows_is_the_same_as_what_is_made_anew() {
         case(9, &[("t/b:1", &["10.0.0.2:9"])], &[]),
         case(9, &[], &[]),
     ];
-    let mut goal = Goal::new(&steps[0].snapshot(), &steps[0].vm());
+    let mut goal = Goal::new(&steps[0].snapshot(), &steps[0].vm().into());
     for step in &steps {
-        goal = goal.next(&step.snapshot(), &step.vm());
-        assert_eq!(goal, Goal::new(&step.snapshot(), &step.vm()));
+        goal = goal.next(&step.snapshot(), &step.vm().into());
+        assert_eq!(goal, Goal::new(&step.snapshot(), &step.vm().into()));
     }
 }
 
@@ -167,7 +167,7 @@ fn a_version_says_what_is_inside() {
         Some(8)
     );
     assert_eq!(
-        resources::number_of(&resources::cluster(&target, None).version),
+        resources::number_of(&resources::cluster(&target, None, 1_000_000).version),
         None
     );
     assert_eq!(resources::number_of("x-1"), None);
@@ -196,7 +196,7 @@ fn files() -> (BTreeSet<String>, BTreeSet<String>) {
 }
 
 fn render(case: &Case) -> String {
-    let goal = Goal::new(&case.snapshot(), &case.vm());
+    let goal = Goal::new(&case.snapshot(), &case.vm().into());
     let mut text = String::new();
     for target in goal.targets.values() {
         section(

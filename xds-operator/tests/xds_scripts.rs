@@ -220,13 +220,17 @@ impl Stage {
 
     fn connect(&mut self) -> Step {
         self.open.clear();
-        self.rollout = Some(Rollout::new(vm(), self.goal.clone().unwrap(), self.now));
+        self.rollout = Some(Rollout::new(
+            vm().into(),
+            self.goal.clone().unwrap(),
+            self.now,
+        ));
         Step::default()
     }
 
     /// The first goal opens the stream.
     fn goal(&mut self, words: &[&str]) -> Step {
-        let goal = Arc::new(Goal::new(&snapshot(words), &vm()));
+        let goal = Arc::new(Goal::new(&snapshot(words), &vm().into()));
         self.targets.extend(goal.targets.keys().cloned());
         self.goal = Some(goal.clone());
         let seen = self.seen();

@@ -8,8 +8,12 @@ use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 
-/// Files of one session: the counterparty's socket and the engine's.
-const FILES_OF_A_CONNECTION: u64 = 2;
+/// Files of one place for a counterparty: its own socket; its engine's; and two more for engines' sockets that stay when
+/// their counterparty has gone, until the engine has read the last bytes or 30 s are over. A target keeps twice as many
+/// sockets as there are places: so one whose engines read nothing cannot use up the files of all others.
+const FILES_OF_A_CONNECTION: u64 = 4;
+/// Sockets of one target, for each place.
+const TARGET_SOCKETS_OF_A_CONNECTION: u64 = 2;
 /// Files of Envoy itself: 22 were seen, and some admin clients come and go.
 const FILES_OF_ENVOY: u64 = 128;
 /// Files of one worker more: 6 were seen, and each further listener is one.
@@ -43,12 +47,21 @@ pub enum CapacityError {
     },
 }
 
-/// Raises the limit to open files, for this process and for what it starts, and says how many connections an Envoy with
-/// so many workers then holds.
+/// How much an Envoy takes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Capacity {
+    /// Connections of counterparties.
+    pub(super) connections: u64,
+    /// Connections to one target.
+    pub(super) target_connections: u64,
+}
+
+/// Raises the limit to open files, for this process and for what it starts, and says how much an Envoy with so many
+/// workers then takes on.
 ///
 /// # Errors
 /// Too few.
-pub(super) fn make(workers: u64) -> Result<u64, CapacityError> {
+pub(super) fn make(workers: u64) -> Result<Capacity, CapacityError> {
     let wanted = files(workers, CONNECTIONS_MAX);
     let limit = getrlimit(Resource::Nofile);
     let files = limit.maximum.unwrap_or(wanted).min(wanted);
@@ -67,7 +80,10 @@ pub(super) fn make(workers: u64) -> Result<u64, CapacityError> {
     if connections < CONNECTIONS_MIN {
         return Err(CapacityError::Files { files, connections });
     }
-    Ok(connections)
+    Ok(Capacity {
+        connections,
+        target_connections: connections.saturating_mul(TARGET_SOCKETS_OF_A_CONNECTION),
+    })
 }
 
 const fn own_files(workers: u64) -> u64 {

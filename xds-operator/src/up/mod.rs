@@ -36,6 +36,7 @@ use crate::cli::{Listener, UpArgs};
 use crate::said::{Form, LINE_TEXT, Said, Speaker};
 use admin::Admin;
 use bootstrap::Plan;
+use capacity::Capacity;
 use certificates::Certificates;
 use refused::Tally;
 
@@ -211,8 +212,8 @@ struct Gateway<'a> {
     /// When the reject engine is started again; none while it runs.
     reject_due: Option<Instant>,
     workers: u64,
-    /// How many it holds at most.
-    connections: u64,
+    /// How much Envoy takes on.
+    capacity: Capacity,
     applied: Option<u64>,
     ready: bool,
     started: Instant,
@@ -224,7 +225,7 @@ impl<'a> Gateway<'a> {
         let mut place = place::Place::find(args)?;
         let workers = u64::from(args.workers.unwrap_or_else(processors));
         // Before any part is started: each inherits the limit to files.
-        let connections = capacity::make(workers)?;
+        let capacity = capacity::make(workers)?;
         // For this user alone: private keys pass through it.
         let run = tempfile::Builder::new()
             .prefix("fixgw-")
@@ -237,7 +238,14 @@ impl<'a> Gateway<'a> {
         std::fs::copy(&place.filter, &module)?;
         place.filter = module;
         let control_socket = TcpListener::bind("127.0.0.1:0")?;
-        let control = start_control(args, &place, &control_socket, workers, RESTART_PAUSE)?;
+        let control = start_control(
+            args,
+            &place,
+            &control_socket,
+            workers,
+            capacity,
+            RESTART_PAUSE,
+        )?;
         tell_child(&voice, "control", &control.child);
         let reject = match &place.reject_engine {
             Some(program) => {
@@ -264,7 +272,7 @@ impl<'a> Gateway<'a> {
             filter: place.filter.clone(),
             admin: admin.clone(),
             proxy_protocol: place.proxy_protocol.clone(),
-            connections,
+            connections: capacity.connections,
         };
         let bootstrap_path = run.path().join("bootstrap.json");
         std::fs::write(&bootstrap_path, bootstrap::render(&plan)?.to_string())?;
@@ -286,7 +294,7 @@ impl<'a> Gateway<'a> {
             reject,
             reject_due: None,
             workers,
-            connections,
+            capacity,
             applied: None,
             ready: false,
             started: Instant::now(),
@@ -376,7 +384,7 @@ impl<'a> Gateway<'a> {
         // Behind TLS, who sends nothing gets to the filter, which tells it.
         let tls = self.args.tls.listeners.iter().map(|it| (it, None));
         let listeners = plain.chain(tls).map(|(it, time)| (it.name.clone(), time));
-        let tally = Tally::new(listeners, self.connections);
+        let tally = Tally::new(listeners, self.capacity.connections);
         // It ends with the runtime.
         tokio::spawn(refused::watch(
             self.admin.clone(),
@@ -418,7 +426,8 @@ impl<'a> Gateway<'a> {
 
     fn restart_control(&mut self) {
         let (place, socket) = (&self.place, &self.control_socket);
-        match start_control(self.args, place, socket, self.workers, self.control.pause) {
+        let pause = self.control.pause;
+        match start_control(self.args, place, socket, self.workers, self.capacity, pause) {
             Ok(part) => {
                 tell_child(&self.voice, "control", &part.child);
                 self.control = part;
@@ -510,6 +519,7 @@ fn start_control(
     place: &place::Place,
     socket: &TcpListener,
     workers: u64,
+    capacity: Capacity,
     pause: Duration,
 ) -> Result<Part, UpError> {
     let refused = |source| UpError::Start {
@@ -537,6 +547,9 @@ fn start_control(
     command
         .arg("--settle-max-ms")
         .arg(args.source.settle_max_ms.to_string());
+    command
+        .arg("--target-connections-max")
+        .arg(capacity.target_connections.to_string());
     // One for each worker, and the main thread's.
     command.arg("--vms").arg((workers + 1).to_string());
     let socket: OwnedFd = socket.try_clone().map_err(refused)?.into();

@@ -65,6 +65,26 @@ const IPPROTO_TCP: i64 = 6;
 /// `TCP_USER_TIMEOUT` on Linux.
 const TCP_USER_TIMEOUT: i64 = 18;
 
+/// What the proxies of a control plane have in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxySettings {
+    /// Their plugins' VM.
+    pub vm: WasmVm,
+    /// Connections that each proxy keeps to one target, those included whose counterparty has gone and whose bytes the
+    /// engine has not read yet.
+    pub target_connections_max: u32,
+}
+
+impl From<WasmVm> for ProxySettings {
+    /// Without a bound that anyone meets.
+    fn from(vm: WasmVm) -> Self {
+        Self {
+            vm,
+            target_connections_max: CONNECTIONS_MAX,
+        }
+    }
+}
+
 /// The VM that the gateway's plugins share. INVARIANT: the same in the data listeners' static configuration and here;
 /// otherwise Envoy makes two VMs, and the table never reaches the streams.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,12 +176,13 @@ impl TargetResources {
         target: &Target,
         addresses: &[SocketAddr],
         proxy_protocol: Option<ProxyVersion>,
+        connections_max: u32,
         before: Option<&Self>,
     ) -> Self {
         let cluster = before
             .filter(|before| before.proxy_protocol == proxy_protocol)
             .map_or_else(
-                || Arc::new(cluster(target, proxy_protocol)),
+                || Arc::new(cluster(target, proxy_protocol, connections_max)),
                 |before| before.cluster.clone(),
             );
         let no_endpoints = before.map_or_else(
@@ -203,31 +224,36 @@ pub struct Goal {
 impl Goal {
     /// Translates a snapshot.
     #[must_use]
-    pub fn new(snapshot: &Snapshot, vm: &WasmVm) -> Self {
-        let table = table(snapshot.revision, &snapshot.table_image, vm);
+    pub fn new(snapshot: &Snapshot, settings: &ProxySettings) -> Self {
+        let table = table(snapshot.revision, &snapshot.table_image, &settings.vm);
         let nothing = Self {
             revision: snapshot.revision,
             table: Arc::new(table),
             targets: BTreeMap::new(),
         };
-        nothing.next(snapshot, vm)
+        nothing.next(snapshot, settings)
     }
 
     /// Translates the snapshot that follows, for the same VM. Endpoints change far more often than the rest, which is
     /// shared with what was made before: a revision names one table for good, and a target with its PROXY protocol one
     /// cluster.
     #[must_use]
-    pub fn next(&self, snapshot: &Snapshot, vm: &WasmVm) -> Self {
+    pub fn next(&self, snapshot: &Snapshot, settings: &ProxySettings) -> Self {
         let table = if snapshot.revision == self.revision {
             self.table.clone()
         } else {
-            Arc::new(table(snapshot.revision, &snapshot.table_image, vm))
+            Arc::new(table(
+                snapshot.revision,
+                &snapshot.table_image,
+                &settings.vm,
+            ))
         };
         let target = |(target, addresses): (&Target, &Vec<SocketAddr>)| {
             let name = target.as_str();
             let proxy_protocol = snapshot.proxy_protocol.get(target).copied();
             let before = self.targets.get(name);
-            let made = TargetResources::new(target, addresses, proxy_protocol, before);
+            let most = settings.target_connections_max;
+            let made = TargetResources::new(target, addresses, proxy_protocol, most, before);
             (name.to_owned(), made)
         };
         Self {
@@ -240,7 +266,11 @@ impl Goal {
 
 /// The cluster of a target. Its endpoints come over the same stream.
 #[must_use]
-pub fn cluster(target: &Target, proxy_protocol: Option<ProxyVersion>) -> Resource {
+pub fn cluster(
+    target: &Target,
+    proxy_protocol: Option<ProxyVersion>,
+    connections_max: u32,
+) -> Resource {
     let content = Cluster {
         name: target.as_str().to_owned(),
         cluster_discovery_type: Some(cluster::ClusterDiscoveryType::Type(
@@ -258,7 +288,7 @@ pub fn cluster(target: &Target, proxy_protocol: Option<ProxyVersion>) -> Resourc
         }),
         circuit_breakers: Some(CircuitBreakers {
             thresholds: vec![circuit_breakers::Thresholds {
-                max_connections: Some(count(CONNECTIONS_MAX)),
+                max_connections: Some(count(connections_max)),
                 max_pending_requests: Some(count(CONNECTIONS_MAX)),
                 max_requests: Some(count(CONNECTIONS_MAX)),
                 max_retries: Some(count(CONNECTIONS_MAX)),

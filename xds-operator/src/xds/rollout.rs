@@ -23,7 +23,7 @@ use fixgw_core::names::{RESOURCE_READINESS, RESOURCE_ROUTES};
 use fixgw_core::report::LIVE_MS;
 use fixgw_core::rule::Target;
 
-use super::resources::{self, Goal, Resource, TargetResources, WasmVm, number_of};
+use super::resources::{self, Goal, ProxySettings, Resource, TargetResources, number_of};
 use super::session::{Excess, Kind, Others, Progress, Session, Told, View};
 
 /// How long a VM counts as live after its last report, and how long a new stream waits for the VMs to be heard.
@@ -137,7 +137,7 @@ pub struct Step {
 /// One proxy on one stream.
 #[derive(Debug)]
 pub struct Rollout {
-    vm: WasmVm,
+    settings: ProxySettings,
     session: Session,
     goal: Arc<Goal>,
     opened_at: Duration,
@@ -174,9 +174,9 @@ enum Standing {
 impl Rollout {
     /// A stream that was just opened.
     #[must_use]
-    pub fn new(vm: WasmVm, goal: Arc<Goal>, now: Now) -> Self {
+    pub fn new(settings: ProxySettings, goal: Arc<Goal>, now: Now) -> Self {
         Self {
-            vm,
+            settings,
             session: Session::new(),
             goal,
             opened_at: now.monotonic,
@@ -519,7 +519,7 @@ impl Rollout {
         };
         Offer {
             version,
-            resource: Arc::new(resources::readiness(version, &targets, &self.vm)),
+            resource: Arc::new(resources::readiness(version, &targets, &self.settings.vm)),
             not_ready: not_ready
                 .iter()
                 .map(|name| (name.clone(), since(name)))

@@ -32,7 +32,7 @@ use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Snapshot;
-use super::resources::{Goal, WasmVm};
+use super::resources::{Goal, ProxySettings};
 use super::rollout::{Follows, Happened, Now, Rollout, Seen, Step};
 use super::session::Excess;
 use crate::receive::decision::ReceivedDecision;
@@ -265,7 +265,7 @@ pub enum ServeError {
 /// The control plane's server.
 #[derive(Debug)]
 pub struct Server {
-    vm: WasmVm,
+    settings: ProxySettings,
     snapshots: watch::Receiver<Arc<Snapshot>>,
     goals: watch::Sender<Arc<Goal>>,
     shared: Arc<Shared>,
@@ -274,11 +274,14 @@ pub struct Server {
 impl Server {
     /// A server of the snapshots, with what it will tell.
     #[must_use]
-    pub fn new(vm: WasmVm, snapshots: watch::Receiver<Arc<Snapshot>>) -> (Self, Outputs) {
+    pub fn new(
+        settings: ProxySettings,
+        snapshots: watch::Receiver<Arc<Snapshot>>,
+    ) -> (Self, Outputs) {
         let (events_in, events) = mpsc::channel(EVENTS_WAITING_MAX);
         let (decisions_in, decisions) = mpsc::channel(DECISIONS_WAITING_MAX);
         let (fleet_in, fleet) = watch::channel(Arc::new(Fleet::default()));
-        let goal = Arc::new(Goal::new(&snapshots.borrow(), &vm));
+        let goal = Arc::new(Goal::new(&snapshots.borrow(), &settings));
         let dropped = Arc::new(Dropped::default());
         let shared = Arc::new(Shared {
             started: Instant::now(),
@@ -291,7 +294,7 @@ impl Server {
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         });
         let server = Self {
-            vm,
+            settings,
             snapshots,
             goals: watch::Sender::new(goal),
             shared,
@@ -317,13 +320,13 @@ impl Server {
         stop: impl Future<Output = ()> + Send,
     ) -> Result<(), ServeError> {
         let Self {
-            vm,
+            settings,
             mut snapshots,
             goals,
             shared,
         } = self;
         let ads = AdsService {
-            vm: vm.clone(),
+            settings: settings.clone(),
             goals: goals.subscribe(),
             shared: shared.clone(),
         };
@@ -355,7 +358,7 @@ impl Server {
                 served = &mut serving => return served.map_err(ServeError::Transport),
                 () = &mut stop => break,
                 Ok(()) = snapshots.changed() => {
-                    let goal = goals.borrow().next(&snapshots.borrow_and_update(), &vm);
+                    let goal = goals.borrow().next(&snapshots.borrow_and_update(), &settings);
                     goals.send_replace(Arc::new(goal));
                 }
                 _ = look.tick() => shared.look(),
@@ -531,7 +534,7 @@ impl TakeReports for Shared {
 /// Delta ADS.
 #[derive(Debug)]
 struct AdsService {
-    vm: WasmVm,
+    settings: ProxySettings,
     goals: watch::Receiver<Arc<Goal>>,
     shared: Arc<Shared>,
 }
@@ -563,7 +566,7 @@ impl AggregatedDiscoveryService for AdsService {
         let peer = request.remote_addr();
         let (responses, outgoing) = mpsc::channel(RESPONSES_WAITING_MAX);
         let stream = AdsStream {
-            vm: self.vm.clone(),
+            settings: self.settings.clone(),
             goals: self.goals.clone(),
             shared: self.shared.clone(),
             responses,
@@ -576,7 +579,7 @@ impl AggregatedDiscoveryService for AdsService {
 
 /// One proxy's stream.
 struct AdsStream {
-    vm: WasmVm,
+    settings: ProxySettings,
     goals: watch::Receiver<Arc<Goal>>,
     shared: Arc<Shared>,
     responses: mpsc::Sender<Result<DeltaDiscoveryResponse, Status>>,
@@ -641,7 +644,7 @@ impl AdsStream {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let goal = self.goals.borrow_and_update().clone();
-        let mut rollout = Rollout::new(self.vm.clone(), goal, self.shared.now());
+        let mut rollout = Rollout::new(self.settings.clone(), goal, self.shared.now());
         let mut wake = Wake::Request(Box::new(first));
         loop {
             let seen = self.shared.seen(node);

@@ -657,7 +657,7 @@ mod tests {
     fn clusters(count: usize) -> Vec<Arc<Resource>> {
         let target = |index| Target::service("t", &format!("engine-{index:04}"), 1);
         (0..count)
-            .map(|index| Arc::new(resources::cluster(&target(index), None)))
+            .map(|index| Arc::new(resources::cluster(&target(index), None, 1)))
             .collect()
     }
 
