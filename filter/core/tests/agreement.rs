@@ -91,7 +91,7 @@ fn tag() -> impl Strategy<Value = Vec<u8>> {
     let writing = prop_oneof![
         12 => Just("{}"),
         6 => prop::sample::select(&[
-            "0{}", "000{}", "+{}", "-{}", " {}", "{} ", "\t{}", "{}x", "{}\0", "{}\0x", "x{}", "{}.0", "+0{}",
+            "0{}", "000{}", "+{}", "-{}", " {}", "{} ", "\t{}", "{}x", "{}\0", "{}\0x", "x{}", "{}.0", "+0{}", "0_{}",
             "0000000000000000000000{}", "{}:", "\u{b}+{}",
         ][..]),
         3 => prop::sample::select(&["{32}", "-{32}", "{64}", "-{64}", "{96}", "{32}x", "0{32}", "{63}"][..]),
@@ -129,7 +129,7 @@ fn routed_value() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         4 => select(&["BROKER", "VICTIM"]),
         1 => select(&[
-            "", "VWAP", "BROKER_A", "VICTIM\0x", "\0VICTIM", "BROKER\0", "VICTIM ", " BROKER", "\tVICTIM", "A", "D",
+            "", "VWAP", "BROKER_A", "VICTIM\0x", "\0VICTIM", "VICTIM=x", "VICTIM\x1F", "VICTIM \0x", "BROKER\0", "VICTIM ", " BROKER", "\tVICTIM", "A", "D",
             "V=1", "VICTIM\u{ff}", "VICTIM|", "victim",
         ]),
     ]
@@ -142,6 +142,8 @@ fn data() -> impl Strategy<Value = Vec<u8>> {
             ("95", "96"),
             ("95", "96"),
             ("354", "355"),
+            ("354", "96"),
+            ("1401", "1402"),
             ("93", "89"),
             ("90", "91"),
             ("1525", "1527"),

@@ -70,6 +70,15 @@ pub enum Data {
         /// The value goes on to the next SOH behind its length.
         stretched: bool,
     },
+    /// By the last length of any data field that stands before it.
+    AnyLength {
+        /// The value goes on to the next SOH behind its length.
+        stretched: bool,
+    },
+    /// As [`Data::Direct`], by a reader who knows of this data field alone.
+    KnowsOnly(u32),
+    /// As [`Data::Direct`], by a reader who does not know of this one.
+    KnowsAllBut(u32),
 }
 
 /// What a reader takes for a number, as a tag or as a length.
@@ -87,6 +96,8 @@ pub enum Numbers {
     Atoi,
     /// Every byte is taken for a digit.
     Unchecked,
+    /// With zeros, a sign, blanks around it, and `_` between digits.
+    Underscored,
 }
 
 /// Which of several fields with one tag counts.
@@ -118,6 +129,12 @@ pub enum Values {
     ToNul,
     /// What stands between blanks.
     Trimmed,
+    /// What stands between blanks and control characters.
+    TrimmedWidely,
+    /// What stands before a NUL, between blanks.
+    ToNulTrimmed,
+    /// What stands before another `=`.
+    ToEquals,
 }
 
 /// One choice on each axis.
@@ -147,11 +164,42 @@ impl Reading {
 
     /// Every combination.
     pub fn all() -> impl Iterator<Item = Self> {
-        Self::walks().flat_map(Self::sights)
+        Self::walks(Self::data()).flat_map(Self::sights)
+    }
+
+    /// Every way to find the end of data fields that does not depend on which there are.
+    fn data() -> Vec<Data> {
+        let earlier = (0..16).map(|bits| Data::Earlier {
+            raw: bits & 1 != 0,
+            last: bits & 2 != 0,
+            tag_before: bits & 4 != 0,
+            stretched: bits & 8 != 0,
+        });
+        let any = [false, true].map(|stretched| Data::AnyLength { stretched });
+        let plain = [Data::Never, Data::Direct];
+        plain.into_iter().chain(earlier).chain(any).collect()
+    }
+
+    /// And those of readers who know some of a message's data fields only.
+    fn data_of(message: &[u8]) -> Vec<Data> {
+        let mut tags: Vec<u32> = Vec::new();
+        for walk in Self::walks(vec![Data::Never]) {
+            let found = fields(message, walk).unwrap_or_default().into_iter();
+            let data = |tag: &u32| DATA_FIELDS.iter().any(|(_, data)| data == tag);
+            tags.extend(found.map(|(tag, _)| tag).filter(data));
+        }
+        tags.sort_unstable();
+        tags.dedup();
+        let mut all = Self::data();
+        if tags.len() > 1 {
+            let some = |tag| [Data::KnowsOnly(tag), Data::KnowsAllBut(tag)];
+            all.extend(tags.into_iter().flat_map(some));
+        }
+        all
     }
 
     /// Every way through a message; what remains is which values count.
-    fn walks() -> impl Iterator<Item = Self> {
+    fn walks(data: Vec<Data>) -> impl Iterator<Item = Self> {
         let numbers = [
             Numbers::Strict,
             Numbers::Lenient,
@@ -159,21 +207,14 @@ impl Reading {
             Numbers::Modulo64,
             Numbers::Atoi,
             Numbers::Unchecked,
+            Numbers::Underscored,
         ];
         let ends = [
             End::FirstCheckSum,
             End::AtBodyLength,
             End::CheckSumAfterBodyLength,
         ];
-        let earlier = (0..16).map(|bits| Data::Earlier {
-            raw: bits & 1 != 0,
-            last: bits & 2 != 0,
-            tag_before: bits & 4 != 0,
-            stretched: bits & 8 != 0,
-        });
-        [Data::Never, Data::Direct]
-            .into_iter()
-            .chain(earlier)
+        data.into_iter()
             .flat_map(move |data| numbers.map(|numbers| (data, numbers)))
             .flat_map(move |(data, numbers)| {
                 ends.map(|end| Self {
@@ -187,15 +228,21 @@ impl Reading {
 
     /// This way through a message, with every choice of values.
     fn sights(self) -> impl Iterator<Item = Self> {
-        [Values::Whole, Values::ToNul, Values::Trimmed]
-            .into_iter()
-            .flat_map(move |values| {
-                [Repeated::First, Repeated::Last].map(|repeated| Self {
-                    repeated,
-                    values,
-                    ..self
-                })
+        let values = [
+            Values::Whole,
+            Values::ToNul,
+            Values::Trimmed,
+            Values::TrimmedWidely,
+            Values::ToNulTrimmed,
+            Values::ToEquals,
+        ];
+        values.into_iter().flat_map(move |values| {
+            [Repeated::First, Repeated::Last].map(|repeated| Self {
+                repeated,
+                values,
+                ..self
             })
+        })
     }
 }
 
@@ -227,7 +274,7 @@ pub fn outcomes(message: &[u8]) -> Vec<(Reading, Outcome)> {
             found.push((reading, outcome));
         }
     };
-    for walk in Reading::walks() {
+    for walk in Reading::walks(Reading::data_of(message)) {
         let fields = fields(message, walk);
         if walked.contains(&fields) {
             continue;
@@ -325,10 +372,17 @@ impl Reading {
     fn value(self, value: &[u8]) -> &[u8] {
         match self.values {
             Values::Whole => value,
-            Values::ToNul => value.split(|byte| *byte == 0).next().unwrap_or_default(),
+            Values::ToNul => before(value, 0),
             Values::Trimmed => number::trimmed(value),
+            Values::TrimmedWidely => number::trimmed_widely(value),
+            Values::ToNulTrimmed => number::trimmed(before(value, 0)),
+            Values::ToEquals => before(value, b'='),
         }
     }
+}
+
+fn before(value: &[u8], end: u8) -> &[u8] {
+    value.split(|byte| *byte == end).next().unwrap_or_default()
 }
 
 /// All fields in order, those that are none left out.
@@ -441,7 +495,19 @@ impl<'a> Walk<'a> {
         };
         match self.reading.data {
             Data::Never => self.next_soh(start),
-            Data::Direct => {
+            Data::KnowsOnly(known) if known != tag => self.next_soh(start),
+            Data::KnowsAllBut(unknown) if unknown == tag => self.next_soh(start),
+            Data::AnyLength { stretched } => {
+                let is_length = |tag: u32| DATA_FIELDS.iter().any(|(length, _)| *length == tag);
+                let lengths = self.walked.iter().filter(|(seen, _)| is_length(*seen));
+                let said = lengths.rev().find_map(|(_, value)| self.length(value));
+                match said.map(|length| start.checked_add(length)) {
+                    None => self.next_soh(start),
+                    Some(end) if stretched => self.next_soh(end?),
+                    Some(end) => end.filter(|end| *end < self.message.len()),
+                }
+            }
+            Data::Direct | Data::KnowsOnly(_) | Data::KnowsAllBut(_) => {
                 let said = self
                     .before
                     .as_ref()

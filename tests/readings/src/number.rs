@@ -17,6 +17,7 @@ pub(crate) fn tag(text: &[u8], numbers: Numbers) -> Option<u32> {
         Numbers::Modulo64 => modulo(text, TWO_TO_64),
         Numbers::Atoi => Some(u128::from(atoi(text)?)),
         Numbers::Unchecked => Some(u128::from(unchecked(text))),
+        Numbers::Underscored => underscored(text),
     }?;
     let small = (1..=NINE_DIGITS).contains(&number);
     small.then(|| u32::try_from(number).ok())?
@@ -35,6 +36,7 @@ pub(crate) fn data_length(text: &[u8], numbers: Numbers) -> Option<u128> {
         Numbers::Modulo64 => modulo(text, TWO_TO_64),
         Numbers::Atoi => atoi(text).map(u128::from),
         Numbers::Unchecked => Some(u128::from(unchecked(text))),
+        Numbers::Underscored => underscored(text),
     }
 }
 
@@ -53,12 +55,26 @@ pub(crate) fn body_length(text: &[u8], numbers: Numbers) -> Option<u128> {
             rest.first().filter(|byte| byte.is_ascii_digit())?;
             atoi(text).map(u128::from)
         }
+        Numbers::Underscored => {
+            rest.first().filter(|byte| byte.is_ascii_digit())?;
+            underscored(text)
+        }
     }
 }
 
 /// Without the blanks (C's `isspace`) at both ends.
 pub(crate) fn trimmed(text: &[u8]) -> &[u8] {
-    let blank = |byte: &u8| matches!(*byte, b' ' | b'\t' | b'\n' | 0x0B | 0x0C | b'\r');
+    without(text, |byte| {
+        matches!(*byte, b' ' | b'\t' | b'\n' | 0x0B | 0x0C | b'\r')
+    })
+}
+
+/// Without all bytes up to the blank at both ends.
+pub(crate) fn trimmed_widely(text: &[u8]) -> &[u8] {
+    without(text, |byte| *byte <= 0x20)
+}
+
+fn without(text: &[u8], blank: impl Fn(&u8) -> bool) -> &[u8] {
     let Some(first) = text.iter().position(|byte| !blank(byte)) else {
         return &[];
     };
@@ -101,6 +117,16 @@ fn modulo(text: &[u8], modulus: u128) -> Option<u128> {
     } else {
         number
     })
+}
+
+/// As Python's `int` reads it (PEP 515): digits, between any two of them at most one `_`. Negative ones are none.
+fn underscored(text: &[u8]) -> Option<u128> {
+    let (negative, rest) = signed(text);
+    let parts: Vec<&[u8]> = rest.split(|byte| *byte == b'_').collect();
+    if negative || parts.iter().any(|part| part.is_empty()) {
+        return None;
+    }
+    digits(&parts.concat())
 }
 
 /// What glibc's `atoi` gives: `strtol`, which stops at the ends of 64 bits, cut to 32 bits. Negative numbers are none.
