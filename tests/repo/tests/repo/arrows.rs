@@ -152,6 +152,7 @@ const MODULE_RULES: &[ModuleRule] = &[
             "",
             "up",
             "control",
+            "check",
             "cli",
             "source",
             "state",
