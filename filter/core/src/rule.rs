@@ -465,7 +465,7 @@ impl fmt::Display for RuleError {
             Self::SameTag { first, second } => {
                 write!(f, "`{first}` and `{second}` are the same tag; keep one")
             }
-            Self::TooManyFields => write!(f, "more than {} fields; split the route", limits::ROUTE_FIELDS_MAX),
+            Self::TooManyFields => write!(f, "more than {} fields; leave out those that decide nothing", limits::ROUTE_FIELDS_MAX),
             Self::NotMatchable(_) => f.write_str("tags 9, 10 and 35 cannot be matched"),
             Self::SecretTag(_) => f.write_str("a tag that carries secrets cannot be matched"),
             Self::ValueOrPattern(_) => f.write_str("give exactly one of `value` and `pattern`"),

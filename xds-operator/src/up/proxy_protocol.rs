@@ -16,9 +16,9 @@ use serde_json::{Map, Value, json};
 /// Whether a connection without a header is let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Headers {
-    /// No: Envoy resets it.
+    /// A connection without a header is reset
     Required,
-    /// Yes: it is the counterparty's own.
+    /// A connection without a header is the counterparty's own
     Optional,
 }
 
