@@ -254,8 +254,8 @@ impl Kept {
 
     fn expiry(&mut self, now: Timestamp) -> Option<Said> {
         let (when, effect) = match self.watch.expiry(now)? {
-            Expiry::Soon => ("expires", "then new connections fail"),
-            Expiry::Over => ("expired", "new connections fail"),
+            Expiry::Soon => ("expires", "then new connections that need it fail"),
+            Expiry::Over => ("expired", "new connections that need it fail"),
         };
         let warning = format!(
             "{} in use {when} at {}: {effect}; replace it, no restart is needed",
