@@ -19,7 +19,7 @@ use crate::readiness::Readiness;
 use crate::redact::{self, Disclosure, DisclosurePolicy, FieldValue};
 use crate::rule::Class;
 use crate::table::{RouteRef, Slots, Table};
-use crate::wire::{self, Framing, Item, Logon, NotLogon, Reading, Tag};
+use crate::wire::{self, Item, Logon, NotLogon, Reading, Tag};
 
 /// What a worker knows when an event arrives.
 #[derive(Clone, Copy)]
@@ -378,12 +378,8 @@ fn undecided(
 ) -> DecisionRecord {
     let mut record = record(view, Decision::Closed, reason, detail, buffer.len());
     let mut seen: Vec<Tag> = Vec::new();
-    for item in wire::Fields::new(buffer) {
+    for item in redact::certain(&mut wire::Fields::new(buffer)) {
         let Item::Field(field) = item else { continue };
-        if field.framing == Framing::DataBySoh {
-            // What follows may still be its data.
-            break;
-        }
         if seen.len() >= limits::RECORD_FIELDS_MAX || seen.contains(&field.tag) {
             continue;
         }

@@ -69,7 +69,7 @@ impl<'de> Deserialize<'de> for InlineRoutes {
             rules.push(rule);
         }
         let mut names: Vec<&RouteName> = rules.iter().map(Rule::name).collect();
-        names.sort();
+        names.sort_unstable();
         if let Some([name, _]) = names.array_windows().find(|[a, b]| a == b) {
             return Err(D::Error::custom(format!(
                 "two routes are named `{name}`; give each a name of its own"

@@ -158,14 +158,25 @@ pub fn peer_text(bytes: &[u8]) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
+/// What may be looked at for a record, as far as it is certain to be no data: up to a data field whose length does not stand
+/// right before it, with that one. What follows may still be its data, as another reader has it.
+pub fn certain<'a>(fields: &mut wire::Fields<'a>) -> impl Iterator<Item = Item<'a>> {
+    let mut over = false;
+    core::iter::from_fn(move || {
+        let item = (!over).then(|| fields.next()).flatten()?;
+        over = matches!(item, Item::Field(field) if field.framing == Framing::DataBySoh);
+        Some(item)
+    })
+}
+
 /// Received bytes as one line: fields with `|` between them, by the same rules as values elsewhere. A malformed field
-/// an unfinished one and one whose value holds a `=` show their length only, since each may hold a password. Behind a data
-/// field whose length does not stand right before it nothing is shown.
+/// an unfinished one and one whose value holds a `=` show their length only, since each may hold a password.
+/// Only what is [`certain`] is shown.
 #[must_use]
 pub fn received(bytes: &[u8], policy: &dyn DisclosurePolicy) -> String {
     let mut line = String::new();
     let mut fields = wire::Fields::new(bytes);
-    for item in fields.by_ref() {
+    for item in certain(&mut fields) {
         if line.len() > limits::RECEIVED_SHOWN_BYTES_MAX {
             line.push('…');
             return line;
@@ -177,10 +188,6 @@ pub fn received(bytes: &[u8], policy: &dyn DisclosurePolicy) -> String {
             Item::Field(field) => {
                 if let Some(value) = recorded(field.value, disclosure(policy, field.tag)) {
                     write_to(&mut line, format_args!("{}={value}|", field.tag.get()));
-                }
-                // What follows may still be its data, as another reader has it.
-                if field.framing == Framing::DataBySoh {
-                    break;
                 }
             }
         }

@@ -258,7 +258,7 @@ fn source_ranges(spec: &RuleSpec, errors: &mut Vec<RuleError>) -> Vec<SourceRang
             Err(error) => errors.push(RuleError::SourceRange(index, error)),
         }
     }
-    ranges.sort();
+    ranges.sort_unstable();
     ranges
 }
 

@@ -21,7 +21,7 @@ use crate::image::{self, HEADER_BYTES};
 use crate::limits;
 use crate::range::{RangeForm, SourceAddress, SourceRange};
 use crate::redact::{Disclosure, DisclosurePolicy};
-use crate::rule::{Class, Condition, FieldMatch, Rank, Rule};
+use crate::rule::{Class, Condition, Rank, Rule};
 use crate::wire::Tag;
 
 /// First eight bytes of a table image.
@@ -66,9 +66,9 @@ const PARTS: [(Part, usize); 9] = [
 const DIRECTORY_BYTES: usize = PARTS.len() * 8;
 
 /// Kind of a term: a value.
-const KIND_VALUE: u32 = 0;
+pub(crate) const KIND_VALUE: u32 = 0;
 /// Kind of a term: present. Any other number is the length of a prefix.
-const KIND_PRESENT: u32 = u32::MAX;
+pub(crate) const KIND_PRESENT: u32 = u32::MAX;
 /// Form of a shape that asks for no source range. Any other number is [`RangeForm::word`].
 const ANYWHERE: u32 = u32::MAX;
 
@@ -530,7 +530,7 @@ impl DisclosurePolicy for Table {
 const HASH_SEED: u64 = 0x46_49_58;
 
 /// What a key begins with: the range, if the shape asks for one.
-fn seed(range: Option<SourceRange>) -> u64 {
+pub(crate) fn seed(range: Option<SourceRange>) -> u64 {
     range.map_or(HASH_SEED, |range| {
         mix(HASH_SEED, &range.network().to_le_bytes())
     })
@@ -550,7 +550,7 @@ fn fingerprint(hash: u64) -> u32 {
 }
 
 /// The part of a value that a term makes a key of; `None` when the value is too short for its prefix.
-fn key_part(kind: u32, value: &[u8]) -> Option<&[u8]> {
+pub(crate) fn key_part(kind: u32, value: &[u8]) -> Option<&[u8]> {
     match kind {
         KIND_VALUE => Some(value),
         KIND_PRESENT => Some(&[]),
@@ -638,10 +638,9 @@ impl Builder {
             let index = word(index);
             for range in anywhere_or_ranges(rule) {
                 let form = range.map(SourceRange::form);
-                let hash = rule
-                    .fields()
-                    .iter()
-                    .fold(seed(range), |hash, field| mix(hash, kind_of(field).1));
+                let hash = rule.fields().iter().fold(seed(range), |hash, field| {
+                    mix(hash, kind_of(&field.condition).1)
+                });
                 shapes
                     .entry((rule.rank().class, form, terms.clone()))
                     .or_default()
@@ -708,7 +707,7 @@ impl Builder {
         let mut terms = Vec::with_capacity(rule.fields().len());
         for field in rule.fields() {
             let slot = slots.get(&field.tag).copied().unwrap_or(u32::MAX);
-            let (kind, bytes) = kind_of(field);
+            let (kind, bytes) = kind_of(&field.condition);
             terms.push((slot, kind));
             let bytes = self.intern(bytes);
             let label = self.intern(field.label.as_bytes());
@@ -823,8 +822,9 @@ impl Builder {
     }
 }
 
-fn kind_of(field: &FieldMatch) -> (u32, &[u8]) {
-    match &field.condition {
+/// The kind of a condition, and its bytes.
+pub(crate) fn kind_of(condition: &Condition) -> (u32, &[u8]) {
+    match condition {
         Condition::Value(bytes) => (KIND_VALUE, bytes),
         Condition::Prefix(bytes) => (word(bytes.len()), bytes),
         Condition::Present => (KIND_PRESENT, &[]),

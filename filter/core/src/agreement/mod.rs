@@ -9,16 +9,15 @@ mod axes;
 mod reader;
 mod seen;
 
-use axes::{DATA, DataAxis, ENDS, NUMBERS, SUBSET, ValueAxis};
-use reader::{Met, Reader, Unread};
-use seen::Judge;
-
 use alloc::vec::Vec;
 
 use crate::limits::DATA_TAGS_COMPARED_MAX;
 use crate::range::SourceAddress;
 use crate::table::{Lookup, Slots, Table};
 use crate::wire::{BodyLength, Item, Logon};
+use axes::{DATA, DataAxis, ENDS, NUMBERS, SUBSET, ValueAxis};
+use reader::{Met, Reader, Unread};
+use seen::Judge;
 
 /// What became of the lookup.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,7 +86,6 @@ fn agree<'a>(
         return Err(PAST);
     }
     let mut comparison = Comparison {
-        table,
         logon,
         source,
         judge: Judge::new(table, decided, strict),
@@ -117,7 +115,6 @@ fn agree<'a>(
 }
 
 struct Comparison<'a, 't> {
-    table: &'t Table,
     logon: &'t Logon<'a>,
     source: Option<SourceAddress>,
     judge: Judge<'a, 't>,
@@ -137,7 +134,7 @@ impl Comparison<'_, '_> {
                     numbers,
                     end,
                 };
-                let seen = match reader.read(self.table, &mut met) {
+                let seen = match reader.read(self.judge.table, &mut met) {
                     Err(Unread::Rejected) => continue,
                     Err(Unread::Unfinished) => return Err(UNFINISHED),
                     Ok(seen) => seen,

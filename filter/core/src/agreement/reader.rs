@@ -15,7 +15,7 @@ use crate::wire::{self, SOH, Tag};
 /// What the readings with one choice of data fields have met.
 #[derive(Default)]
 pub(super) struct Met {
-    /// Tags of the data fields, as often as they were met, up to a few.
+    /// Tags of the data fields, each once, up to one more than are compared.
     pub(super) data_tags: Vec<Tag>,
     /// A tag or a length that is not well-formed.
     pub(super) odd_number: bool,

@@ -14,7 +14,7 @@ const REPEATED: &str = "a tag stands there more than once, with values that lead
 
 /// What is decided, and how much work is left to ask where other readings lead.
 pub(super) struct Judge<'m, 't> {
-    table: &'t Table,
+    pub(super) table: &'t Table,
     decided: Lookup,
     /// What is known to lead there. A lookup costs one probe for each shape of the table, and most readings see the same.
     known: Vec<Slots<'m>>,
@@ -110,9 +110,7 @@ impl<'a> Seen<'a> {
             self.last.slots.keep_last(slot, value);
         }
     }
-}
 
-impl<'a> Seen<'a> {
     pub(super) fn agrees(
         &self,
         judge: &mut Judge<'a, '_>,
