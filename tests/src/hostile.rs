@@ -10,9 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Socket, Type};
-
 use crate::fix;
+use crate::socket::{connect_from, reset};
 
 /// Clients of a crowd that stays; each whose connection is closed comes back.
 pub const CROWD: usize = 1_000;
@@ -20,8 +19,10 @@ pub const CROWD: usize = 1_000;
 pub const RESETS_A_SECOND: u32 = 2_000;
 /// A byte a second: each client has its turn once in it.
 const ROUND: Duration = Duration::from_secs(1);
-/// Turns between two looks at the clock: 50 pauses in a round.
-const TURNS: usize = CROWD / 50;
+/// Pauses in a round.
+const PAUSES: u32 = 50;
+/// Turns between two of them.
+const TURNS: usize = CROWD / PAUSES as usize;
 /// A client that cannot connect in this time counts as turned away.
 const CONNECT_MAX: Duration = Duration::from_secs(1);
 
@@ -163,14 +164,7 @@ impl Work {
     }
 
     fn connect(&self) -> Option<TcpStream> {
-        let connect = || -> std::io::Result<TcpStream> {
-            let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-            socket.bind(&SocketAddr::new(self.conduct.source(), 0).into())?;
-            socket.connect_timeout(&self.address.into(), CONNECT_MAX)?;
-            socket.set_tcp_nodelay(true)?;
-            Ok(socket.into())
-        };
-        let stream = connect().ok();
+        let stream = connect_from(self.conduct.source(), self.address, CONNECT_MAX).ok();
         let count = match stream {
             Some(_) => &self.toll.opened,
             None => &self.toll.turned_away,
@@ -197,7 +191,7 @@ impl Work {
                 if self.stopped() {
                     break;
                 }
-                let due = ROUND * turn / 50;
+                let due = ROUND * turn / PAUSES;
                 std::thread::sleep(due.saturating_sub(round.elapsed()));
             }
         }
@@ -206,8 +200,9 @@ impl Work {
     fn enter(&self) -> Option<Client> {
         let stream = self.connect()?;
         stream
-            .set_nonblocking(true)
-            .expect("a socket can be made non-blocking");
+            .set_nodelay(true)
+            .and_then(|()| stream.set_nonblocking(true))
+            .expect("a socket can be made non-blocking, and without delay");
         Some(Client { stream, sent: 0 })
     }
 
@@ -235,8 +230,7 @@ impl Work {
                 return;
             }
             if let Some(stream) = self.connect() {
-                let linger = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
-                linger.expect("a TCP socket can be told not to linger");
+                reset(stream);
             }
             // In bunches of a hundredth of a second: a pause for each would be longer than it should.
             if count.is_multiple_of(RESETS_A_SECOND / 100) {

@@ -4,9 +4,8 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Socket, Type};
-
 use crate::process::{EVENT_WAIT_MAX, journal};
+use crate::socket::{connect_from, reset};
 
 /// A plain TCP connection.
 pub struct RawClient {
@@ -26,13 +25,7 @@ impl RawClient {
     /// Connects from one of this machine's addresses: on Linux, any of 127.0.0.0/8 is.
     #[must_use]
     pub fn connect_from(source: IpAddr, address: SocketAddr) -> Self {
-        let connect = || -> std::io::Result<TcpStream> {
-            let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-            socket.bind(&SocketAddr::new(source, 0).into())?;
-            socket.connect(&address.into())?;
-            Ok(socket.into())
-        };
-        let stream = connect().unwrap_or_else(|error| {
+        let stream = connect_from(source, address, EVENT_WAIT_MAX).unwrap_or_else(|error| {
             panic!(
                 "cannot connect from {source} to {address}: {error}\n{}",
                 journal()
@@ -91,8 +84,7 @@ impl RawClient {
 
     /// Goes away with a reset, as some health checks do.
     pub fn reset(self) {
-        let linger = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
-        linger.expect("a TCP socket can be told not to linger");
+        reset(self.stream);
     }
 
     /// Everything received so far and not yet taken.

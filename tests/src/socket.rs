@@ -1,9 +1,13 @@
-//! Which TCP connections does a process hold, as the kernel sees them?
+//! What does only the kernel know of TCP connections, and do only with it?
 //!
 //! A FIX peer reconnects by itself; only the kernel can say that a connection is still the same one.
 
 use std::collections::{BTreeSet, HashSet};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use socket2::{Domain, SockRef, Socket, Type};
 
 /// `ESTABLISHED` in `/proc/net/tcp`.
 const STATE_ESTABLISHED: &str = "01";
@@ -52,6 +56,28 @@ fn address(hex: &str) -> Option<SocketAddr> {
     let (ip, port) = hex.split_once(':')?;
     let ip = Ipv4Addr::from(u32::from_str_radix(ip, 16).ok()?.swap_bytes());
     Some(SocketAddr::from((ip, u16::from_str_radix(port, 16).ok()?)))
+}
+
+/// Connects from one of this machine's addresses: on Linux, any of 127.0.0.0/8 is.
+///
+/// # Errors
+/// It is refused, or takes longer.
+pub fn connect_from(
+    source: IpAddr,
+    address: SocketAddr,
+    within: Duration,
+) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.bind(&SocketAddr::new(source, 0).into())?;
+    socket.connect_timeout(&address.into(), within)?;
+    Ok(socket.into())
+}
+
+/// Ends a connection with a reset, as some health checks do.
+pub fn reset(stream: TcpStream) {
+    let linger = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+    linger.expect("a TCP socket can be told not to linger");
+    drop(stream);
 }
 
 /// A port on the loopback address that nothing listens on, for a test of what refuses connections.

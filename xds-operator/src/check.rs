@@ -9,7 +9,7 @@ use std::sync::Arc;
 use clap::Args;
 use fixgw_core::decision::Severity;
 
-use crate::message::{Message, Origin};
+use crate::message::{Message, Origin, worst_first};
 use crate::pipeline::resolve::Endpoints;
 use crate::pipeline::{accept, translate, validate};
 use crate::said::Said;
@@ -87,10 +87,7 @@ pub fn check(world: &World, shown: &str) -> Findings {
         messages.push(no_routes(shown));
     }
     messages.retain(|message| message.severity > Severity::Info);
-    messages.sort_by(|a, b| {
-        let by_severity = b.severity.cmp(&a.severity);
-        by_severity.then_with(|| (&a.origin, &a.object).cmp(&(&b.origin, &b.object)))
-    });
+    worst_first(&mut messages);
     Findings { messages, routes }
 }
 

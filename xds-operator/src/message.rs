@@ -149,6 +149,23 @@ fn hides((whole, object, field, _): &Key, (part, ..): &Key) -> bool {
     whole == part || whole.ends_with('/') && part.starts_with(&**whole)
 }
 
+/// The worst first, and in the order of files.
+pub fn worst_first(messages: &mut [Message]) {
+    messages.sort_by(|a, b| {
+        b.severity
+            .cmp(&a.severity)
+            .then_with(|| a.origin.cmp(&b.origin))
+            .then_with(|| a.object.cmp(&b.object))
+    });
+}
+
+/// `1 route`, `2 routes`.
+#[must_use]
+pub fn count(number: u64, one: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {one}{plural}")
+}
+
 /// The messages that stand, so that each is told once.
 #[derive(Debug, Default)]
 pub struct Standing {
@@ -196,13 +213,7 @@ impl Standing {
     }
 
     fn bounded(&mut self, mut messages: Vec<Message>) -> Vec<Message> {
-        // The worst first, and in the order of files.
-        messages.sort_by(|a, b| {
-            b.severity
-                .cmp(&a.severity)
-                .then_with(|| a.origin.cmp(&b.origin))
-                .then_with(|| a.object.cmp(&b.object))
-        });
+        worst_first(&mut messages);
         if messages.len() > MESSAGES_MAX {
             let more = messages.split_off(MESSAGES_MAX);
             // Not told yet, so they are new again at the next change.

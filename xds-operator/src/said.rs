@@ -11,6 +11,7 @@ use fixgw_core::decision::Severity;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
+use crate::message;
 use crate::receive::decision::{ReceivedDecision, paint};
 
 /// How lines are written.
@@ -141,12 +142,12 @@ impl Said {
         }
     }
 
-    /// What it says, without time and severity; none for what only a program wants to know.
+    /// What it says, without time and severity; none for what only a program wants to know, and for a decision, whose line
+    /// is made of both.
     #[must_use]
     pub fn words(&self) -> Option<String> {
         Some(match self {
-            Self::Decision(decision) => decision.line(false),
-            Self::Child { .. } | Self::Counts(_) => return None,
+            Self::Decision(_) | Self::Child { .. } | Self::Counts(_) => return None,
             Self::Listening { name, address } => format!("listener {name} on {address}"),
             Self::Ready { revision, workers } => {
                 format!("ready: {workers} workers use revision {revision}; stop with Ctrl-C")
@@ -176,10 +177,7 @@ impl Said {
                 errors,
                 warnings,
             } => {
-                let count = |number: usize, what: &str| {
-                    let plural = if number == 1 { "" } else { "s" };
-                    format!("{number} {what}{plural}")
-                };
+                let count = |number: usize, one: &str| message::count(number as u64, one);
                 format!(
                     "{}: {}, {}",
                     count(*routes, "route"),

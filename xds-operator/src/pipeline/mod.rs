@@ -20,7 +20,7 @@ use self::accept::Accepted;
 use self::resolve::Endpoints;
 use self::settle::{Settle, Settled, Times};
 use crate::api::FIXSessionSpec;
-use crate::message::{Message, Origin, Standing};
+use crate::message::{Message, Origin, Standing, count};
 use crate::world::{EndpointsHalf, Objects, RulesHalf, World};
 use crate::xds::Snapshot;
 
@@ -266,12 +266,8 @@ fn restored_message(revision: u64) -> Message {
 }
 
 fn published_message(table: &Table) -> Message {
-    let count = |number: usize, one: &str| {
-        let plural = if number == 1 { "" } else { "s" };
-        format!("{number} {one}{plural}")
-    };
-    let routes = count(table.route_count(), "route");
-    let targets = count(table.targets().count(), "target");
+    let routes = count(table.route_count() as u64, "route");
+    let targets = count(table.targets().count() as u64, "target");
     Message {
         severity: Severity::Info,
         origin: None,

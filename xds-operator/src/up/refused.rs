@@ -10,6 +10,7 @@ use fixgw_core::decision::Severity;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::admin::{self, Admin};
+use crate::message::count;
 use crate::said::{Said, Speaker};
 
 /// How often Envoy is asked.
@@ -91,10 +92,10 @@ impl Tally {
             told.counts = now;
             let mut tell = |before: u64, now: u64, what: &str| {
                 let (new, listener) = (now.saturating_sub(before), &told.listener);
-                let plural = if new == 1 { "" } else { "s" };
+                let connections = count(new, "connection");
                 if new > 0 {
                     lines.push(format!(
-                        "{new} connection{plural} on {listener} {what} ({now} since the start)"
+                        "{connections} on {listener} {what} ({now} since the start)"
                     ));
                 }
             };
