@@ -29,3 +29,4 @@ pub mod table;
 pub mod wire;
 
 mod image;
+mod key;

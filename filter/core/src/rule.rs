@@ -239,6 +239,13 @@ impl Rule {
     }
 }
 
+/// Rules in the order of their names.
+pub(crate) fn by_name(rules: &[Rule]) -> Vec<&Rule> {
+    let mut sorted: Vec<&Rule> = rules.iter().collect();
+    sorted.sort_by(|a, b| a.name().cmp(b.name()));
+    sorted
+}
+
 fn source_ranges(spec: &RuleSpec, errors: &mut Vec<RuleError>) -> Vec<SourceRange> {
     let Some(written) = &spec.source_ranges else {
         return Vec::new();

@@ -18,10 +18,11 @@ use core::fmt;
 use crate::conflict::{self, Conflicts};
 pub use crate::image::LoadError;
 use crate::image::{self, HEADER_BYTES};
+use crate::key::{KIND_PRESENT, KIND_VALUE, anywhere_or_ranges, key_part, kind_of, mix, seed};
 use crate::limits;
 use crate::range::{RangeForm, SourceAddress, SourceRange};
 use crate::redact::{Disclosure, DisclosurePolicy};
-use crate::rule::{Class, Condition, Rank, Rule};
+use crate::rule::{Class, Rank, Rule, by_name};
 use crate::wire::Tag;
 
 /// First eight bytes of a table image.
@@ -65,10 +66,6 @@ const PARTS: [(Part, usize); 9] = [
 ];
 const DIRECTORY_BYTES: usize = PARTS.len() * 8;
 
-/// Kind of a term: a value.
-pub(crate) const KIND_VALUE: u32 = 0;
-/// Kind of a term: present. Any other number is the length of a prefix.
-pub(crate) const KIND_PRESENT: u32 = u32::MAX;
 /// Form of a shape that asks for no source range. Any other number is [`RangeForm::word`].
 const ANYWHERE: u32 = u32::MAX;
 
@@ -527,19 +524,6 @@ impl DisclosurePolicy for Table {
     }
 }
 
-const HASH_SEED: u64 = 0x46_49_58;
-
-/// What a key begins with: the range, if the shape asks for one.
-pub(crate) fn seed(range: Option<SourceRange>) -> u64 {
-    range.map_or(HASH_SEED, |range| {
-        mix(HASH_SEED, &range.network().to_le_bytes())
-    })
-}
-
-pub(crate) fn mix(hash: u64, bytes: &[u8]) -> u64 {
-    xxhash_rust::xxh3::xxh3_64_with_seed(bytes, hash)
-}
-
 fn bucket(hash: u64, buckets: usize) -> usize {
     // The low bits are as good as any of this hash.
     usize::try_from(hash & 0xFFFF_FFFF).unwrap_or(0) & (buckets - 1)
@@ -547,15 +531,6 @@ fn bucket(hash: u64, buckets: usize) -> usize {
 
 fn fingerprint(hash: u64) -> u32 {
     u32::try_from(hash >> 32).unwrap_or(0)
-}
-
-/// The part of a value that a term makes a key of; `None` when the value is too short for its prefix.
-pub(crate) fn key_part(kind: u32, value: &[u8]) -> Option<&[u8]> {
-    match kind {
-        KIND_VALUE => Some(value),
-        KIND_PRESENT => Some(&[]),
-        prefix => value.get(..prefix as usize),
-    }
 }
 
 const fn disclosure_of(word: u32) -> Disclosure {
@@ -590,21 +565,6 @@ pub enum CompileError {
     Conflicts(Box<Conflicts>),
     /// More of something than its bound.
     Bound(&'static str, usize),
-}
-
-/// Rules in the order of their names.
-pub(crate) fn by_name(rules: &[Rule]) -> Vec<&Rule> {
-    let mut sorted: Vec<&Rule> = rules.iter().collect();
-    sorted.sort_by(|a, b| a.name().cmp(b.name()));
-    sorted
-}
-
-/// A route's ranges, or that it has none.
-pub(crate) fn anywhere_or_ranges(rule: &Rule) -> impl Iterator<Item = Option<SourceRange>> {
-    let anywhere = rule.source_ranges().is_empty().then_some(None);
-    anywhere
-        .into_iter()
-        .chain(rule.source_ranges().iter().copied().map(Some))
 }
 
 /// A shape: class, form of a source range and, ascending by slot, what is asked of each tag.
@@ -819,15 +779,6 @@ impl Builder {
         }
         body.extend_from_slice(&self.text);
         Ok(body)
-    }
-}
-
-/// The kind of a condition, and its bytes.
-pub(crate) fn kind_of(condition: &Condition) -> (u32, &[u8]) {
-    match condition {
-        Condition::Value(bytes) => (KIND_VALUE, bytes),
-        Condition::Prefix(bytes) => (word(bytes.len()), bytes),
-        Condition::Present => (KIND_PRESENT, &[]),
     }
 }
 

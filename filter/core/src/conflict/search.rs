@@ -8,12 +8,10 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
+use crate::key::{KIND_PRESENT, KIND_VALUE, anywhere_or_ranges, key_part, kind_of, mix, seed};
 use crate::limits;
 use crate::range::SourceRange;
-use crate::rule::{Condition, FieldMatch, Rank, RouteName, Rule};
-use crate::table::{
-    KIND_PRESENT, KIND_VALUE, anywhere_or_ranges, by_name, key_part, kind_of, mix, seed,
-};
+use crate::rule::{Condition, FieldMatch, Rank, RouteName, Rule, by_name};
 use crate::wire::Tag;
 
 /// A Logon's fields, ascending by tag.
