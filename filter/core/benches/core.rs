@@ -11,11 +11,14 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use fixgw_core::agreement;
-use fixgw_core::conflict;
 use fixgw_core::limits;
-use fixgw_core::rule::{FieldSpec, RouteName, Rule, RuleSpec, Target};
+use fixgw_core::rule::Rule;
 use fixgw_core::table::{Lookup, Slots, Table};
 use fixgw_core::wire::{self, Logon, ReadLimits, Reading};
+
+mod routes;
+
+use routes::{Make, exact, mixed, prefix, rule};
 
 const ROUNDS: usize = 15;
 const SIZES: [usize; 4] = [10, 1_000, 10_000, 100_000];
@@ -23,7 +26,6 @@ const SIZES: [usize; 4] = [10, 1_000, 10_000, 100_000];
 fn main() {
     reading();
     lookups();
-    conflicts();
 }
 
 /// Median nanoseconds of one call, over rounds of `calls` calls.
@@ -116,112 +118,6 @@ fn odd_to_the_brim() -> Vec<u8> {
     message(&format!("{}58={rest}|", ODD.repeat(times)))
 }
 
-fn rule(index: usize, fields: &[(&str, &str)], priority: Option<i32>) -> Rule {
-    Rule::new(RuleSpec {
-        name: RouteName {
-            namespace: "bench".into(),
-            name: format!("r{index:06}"),
-        },
-        match_fields: fields
-            .iter()
-            .map(|(key, text)| {
-                let pattern = text.ends_with('*').then(|| (*text).to_string());
-                let value = (!text.ends_with('*')).then(|| (*text).to_string());
-                (
-                    (*key).to_string(),
-                    FieldSpec {
-                        value,
-                        pattern,
-                        ..FieldSpec::default()
-                    },
-                )
-            })
-            .collect(),
-        source_ranges: None,
-        default: fields.is_empty(),
-        priority,
-        target: Target::service("bench", &format!("s{}", index % 500), 9876),
-    })
-    .unwrap()
-}
-
-type Make = fn(usize) -> Rule;
-type Maker<'m> = &'m dyn Fn(usize) -> Rule;
-
-fn exact(index: usize) -> Rule {
-    rule(
-        index,
-        &[
-            ("SenderCompID49", &format!("BROKER_{index}")),
-            ("TargetCompID56", "GATEWAY"),
-        ],
-        None,
-    )
-}
-
-fn prefix(index: usize) -> Rule {
-    // Prefixes of one length, as a scheme of names gives them.
-    rule(
-        index,
-        &[("SenderCompID49", &format!("BR{index:06}*"))],
-        Some(1),
-    )
-}
-
-/// Ten sets of tags, exact and prefix.
-fn mixed(index: usize) -> Rule {
-    let sender = format!("BR{index:06}");
-    let wild = format!("{sender}*");
-    match index % 10 {
-        0 => rule(index, &[("SenderCompID49", &sender)], None),
-        1 => rule(
-            index,
-            &[("SenderCompID49", &sender), ("TargetCompID56", "GATEWAY")],
-            None,
-        ),
-        2 => rule(
-            index,
-            &[("SenderCompID49", &sender), ("TargetSubID57", "DESK_7")],
-            None,
-        ),
-        3 => rule(
-            index,
-            &[("SenderCompID49", &sender), ("BeginString8", "FIX.4.4")],
-            None,
-        ),
-        4 => rule(
-            index,
-            &[("SenderCompID49", &sender), ("Algo20001", "VWAP")],
-            None,
-        ),
-        5 => rule(
-            index,
-            &[
-                ("SenderCompID49", &sender),
-                ("Algo20001", "VWAP"),
-                ("TargetSubID57", "DESK_7"),
-            ],
-            None,
-        ),
-        6 => rule(index, &[("SenderCompID49", &wild)], Some(1)),
-        7 => rule(
-            index,
-            &[("SenderCompID49", &wild), ("TargetCompID56", "GATEWAY")],
-            Some(2),
-        ),
-        8 => rule(
-            index,
-            &[("SenderCompID49", &wild), ("TargetSubID57", "*")],
-            Some(3),
-        ),
-        _ => rule(
-            index,
-            &[("SenderCompID49", &wild), ("Algo20001", "VW*")],
-            Some(4),
-        ),
-    }
-}
-
 fn sender(kind: &str, index: usize) -> String {
     match kind {
         "exact" => format!("BROKER_{index}"),
@@ -299,55 +195,6 @@ fn in_turn(
         figures.sort_by(f64::total_cmp);
         figures[ROUNDS / 2]
     })
-}
-
-/// The check for conflicts, over sets that have none, that have a thousand, and that were made to be slow.
-fn conflicts() {
-    println!("check for conflicts, ms (median of 3)");
-    let tags = |index: usize| {
-        // A tag set of its own for every few routes, all of one size.
-        let tag = 5_000 + index % 500;
-        let (sender, key) = (format!("BROKER_{index}"), format!("Own{tag}"));
-        rule(index, &[("SenderCompID49", &sender), (&key, "X")], None)
-    };
-    let nested = |index: usize| {
-        // Prefixes of prefixes: every route meets those before it in its chain of a hundred, and outranks them.
-        let prefix = format!("{:05}{}*", index / 100, "x".repeat(index % 100));
-        let priority = i32::try_from(index % 100).unwrap();
-        rule(index, &[("SenderCompID49", &prefix)], Some(priority))
-    };
-    let conflicting = |index: usize| {
-        // The last thousand ask for what the first thousand ask for.
-        let sender = format!("BROKER_{}", index % 99_000);
-        let fields = [("SenderCompID49", &*sender), ("TargetCompID56", "GATEWAY")];
-        rule(index, &fields, None)
-    };
-    let sets: [(&str, usize, Maker<'_>); 7] = [
-        ("mixed", 10_000, &mixed),
-        ("mixed", 100_000, &mixed),
-        ("exact", 10_000, &exact),
-        ("exact", 100_000, &exact),
-        ("a thousand in conflict", 100_000, &conflicting),
-        ("nested prefixes", 100_000, &nested),
-        ("500 tag sets", 100_000, &tags),
-    ];
-    for (name, size, make) in sets {
-        let rules: Vec<Rule> = (0..size).map(make).collect();
-        let mut found = conflict::conflicts(&rules);
-        let mut times: Vec<f64> = (0..3)
-            .map(|_| {
-                let start = Instant::now();
-                found = conflict::conflicts(black_box(&rules));
-                start.elapsed().as_secs_f64() * 1e3
-            })
-            .collect();
-        times.sort_by(f64::total_cmp);
-        let undecided = if found.undecided { ", UNDECIDED" } else { "" };
-        println!(
-            "  {name:22} {size:7} routes: {:6.0}  {} conflicts{undecided}",
-            times[1], found.count
-        );
-    }
 }
 
 fn question(sender: &str) -> Vec<u8> {

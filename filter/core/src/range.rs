@@ -152,6 +152,19 @@ impl SourceRange {
         address.network(self.form) == Some(self.network)
     }
 
+    /// The addresses that are in both: one of the two, or none.
+    #[must_use]
+    pub(crate) fn common(self, other: Self) -> Option<Self> {
+        let (wide, narrow) = if self.form.length <= other.form.length {
+            (self, other)
+        } else {
+            (other, self)
+        };
+        let inside = wide.form.family == narrow.form.family
+            && narrow.network & wide.form.mask() == wide.network;
+        inside.then_some(narrow)
+    }
+
     /// All IPv4 addresses, and all IPv6 addresses.
     pub(crate) const EVERYTHING: [Self; 2] = [Self::all_of(Family::V4), Self::all_of(Family::V6)];
 

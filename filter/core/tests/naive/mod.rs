@@ -6,6 +6,8 @@
     reason = "each test uses a part of it, and fails by panicking"
 )]
 
+pub(crate) mod universe;
+
 use fixgw_core::rule::{FieldSpec, RouteName, Rule, RuleSpec, Target};
 use proptest::prelude::*;
 use std::net::IpAddr;
@@ -81,6 +83,11 @@ impl Naive {
     }
 
     pub(crate) fn rule(&self, index: usize) -> Rule {
+        self.rule_to(index, &format!("s{index}"))
+    }
+
+    /// The same, to this Service.
+    pub(crate) fn rule_to(&self, index: usize, service: &str) -> Rule {
         let exact = !self.fields.is_empty() && !self.is_pattern();
         Rule::new(RuleSpec {
             name: RouteName {
@@ -106,7 +113,7 @@ impl Naive {
             source_ranges: (!self.ranges.is_empty()).then(|| self.ranges.clone()),
             default: self.is_default(),
             priority: (!exact).then_some(self.priority),
-            target: Target::service("t", &format!("s{index}"), 1),
+            target: Target::service("t", service, 1),
         })
         .unwrap()
     }

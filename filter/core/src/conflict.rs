@@ -8,20 +8,21 @@
 //!
 //! INVARIANT: the work is bounded by [`limits::CONFLICT_STEPS_MAX`]; what could not be decided counts as a conflict.
 
-mod search;
-
 use alloc::format;
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
-use core::fmt;
 use core::net::IpAddr;
 
 use crate::limits;
+use crate::overlap::{
+    self, Alphabet, Exhausted, Generic, Hashed, Left, Member, Routes, Steps, left, ranges_above,
+};
 use crate::range::SourceRange;
-use crate::redact::{self, Disclosure, FieldValue};
-use crate::rule::{Class, Condition, FieldMatch, Rank, RouteName, Rule};
+use crate::redact::Disclosure;
+use crate::rule::{Class, Condition, FieldMatch, Rank, RouteName, Rule, by_name};
 use crate::wire::Tag;
-use search::{Found, Generic, Routes};
+pub use crate::witness::Witness;
 
 /// What was found among rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -158,114 +159,144 @@ fn joined(fields: &[String]) -> String {
     }
 }
 
-/// A Logon, and where it comes from, for which two routes are best. Shown with what its routes let be shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Witness {
-    fields: Vec<WitnessField>,
-    source: Option<IpAddr>,
-}
-
-#[derive(Clone, PartialEq, Eq)]
-struct WitnessField {
-    tag: Tag,
-    value: Vec<u8>,
-    disclosure: Disclosure,
-    /// Whose condition it meets.
-    of: Option<RouteName>,
-}
-
-impl Witness {
-    /// Its bytes, with all values. They are for the wire, and for who may read the routes anyway.
-    #[must_use]
-    pub fn logon(&self) -> Vec<u8> {
-        let (begin, rest): (Vec<_>, Vec<_>) = self
-            .fields
-            .iter()
-            .partition(|field| field.tag == Tag::BEGIN_STRING);
-        let mut body = b"35=A\x01".to_vec();
-        for field in rest {
-            write_field(&mut body, field.tag.get(), &field.value);
-        }
-        let mut message = Vec::new();
-        let version = begin.first().map_or(&b"FIX.4.4"[..], |field| &field.value);
-        write_field(&mut message, 8, version);
-        write_field(&mut message, 9, format!("{}", body.len()).as_bytes());
-        message.extend(body);
-        let sum = message
-            .iter()
-            .fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
-        write_field(&mut message, 10, format!("{sum:03}").as_bytes());
-        message
-    }
-
-    /// Where it comes from; `None`: anywhere.
-    #[must_use]
-    pub const fn source(&self) -> Option<IpAddr> {
-        self.source
-    }
-}
-
-fn write_field(message: &mut Vec<u8>, tag: u32, value: &[u8]) {
-    message.extend(format!("{tag}=").as_bytes());
-    message.extend(value);
-    message.push(crate::wire::SOH);
-}
-
-impl fmt::Display for Witness {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("35=A|")?;
-        for field in &self.fields {
-            let value = FieldValue::new(&field.value);
-            match (redact::recorded(value, field.disclosure), &field.of) {
-                (Some(value), _) => write!(f, "{}={value}|", field.tag.get())?,
-                (None, Some(route)) => write!(f, "<a hidden field of {route}>|")?,
-                (None, None) => {}
-            }
-        }
-        match self.source {
-            Some(source) => write!(f, " from {source}"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl fmt::Debug for Witness {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Witness({self})")
-    }
-}
-
 /// Every two routes that could both be best.
 #[must_use]
 pub fn conflicts(rules: &[Rule]) -> Conflicts {
-    let routes = Routes::among(rules);
-    let (found, undecided) = routes.search();
+    let search = Search::among(rules);
+    let (found, undecided) = search.run();
     let shown = found.iter().take(limits::CONFLICTS_SHOWN_MAX);
     Conflicts {
-        shown: shown
-            .filter_map(|found| {
-                let [first, second] = found.pair.map(|place| routes.rule(place));
-                let (first, second) = (first?, second?);
-                Some(told(first, second, *found, routes.generic(first, second)?))
-            })
-            .collect(),
+        shown: shown.filter_map(|found| search.told(*found)).collect(),
         count: found.len(),
-        routes: routes.involved(&found),
+        routes: search.involved(&found),
         undecided,
     }
 }
 
-fn told(first: &Rule, second: &Rule, found: Found, generic: Generic) -> Conflict {
-    Conflict {
-        first: first.name().clone(),
-        second: second.name().clone(),
-        rank: first.rank(),
-        first_fields: labels(first),
-        second_fields: labels(second),
-        same: same_conditions(first, second),
-        range: found.range,
-        witness: witness(first, second, generic, found.source),
+/// A pair that conflicts.
+#[derive(Clone, Copy)]
+struct Found {
+    /// The routes' places among the names.
+    pair: [u32; 2],
+    /// By which range both match.
+    range: Option<SourceRange>,
+    /// From where; `None`: from anywhere.
+    source: Option<IpAddr>,
+}
+
+struct Search<'r> {
+    routes: Routes<'r>,
+    alphabet: Alphabet,
+}
+
+impl<'r> Search<'r> {
+    fn among(rules: &'r [Rule]) -> Self {
+        Self {
+            routes: Routes::among(by_name(rules)),
+            alphabet: Alphabet::of(rules.iter()),
+        }
     }
+
+    /// The pairs that conflict, by the names of their routes, and whether the bound was met: what was found before stands.
+    fn run(&self) -> (Vec<Found>, bool) {
+        let mut steps = Steps(limits::CONFLICT_STEPS_MAX);
+        // In the order in which they are found; a pair with several ranges in common for each of them.
+        let mut found = Vec::new();
+        let undecided = self.compare_all(&mut steps, &mut found).is_err();
+        (by_pair(&found), undecided)
+    }
+
+    fn compare_all(&self, steps: &mut Steps, found: &mut Vec<Found>) -> Result<(), Exhausted> {
+        let groups = self.routes.groups();
+        for (place, group) in groups.iter().enumerate() {
+            let others = groups.iter().skip(place);
+            for other in others.filter(|other| group.can_tie(other)) {
+                overlap::join(&self.routes, group, other, steps, |steps, one, other| {
+                    found.extend(self.judge(one, other, steps)?);
+                    Ok(())
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether two routes, by one range that both have, conflict.
+    fn judge(&self, a: Member, b: Member, steps: &mut Steps) -> Result<Option<Found>, Exhausted> {
+        steps.spend(1)?;
+        let pair = [a.rule.min(b.rule), a.rule.max(b.rule)];
+        let [Some(first), Some(second)] = pair.map(|place| self.routes.rule(place)) else {
+            return Ok(None);
+        };
+        if a.range != b.range {
+            return Ok(None);
+        }
+        let range = a.range;
+        let Some(generic) = self.alphabet.generic(first, second) else {
+            return Ok(None);
+        };
+        // The two are among those that match.
+        let matching = self.routes.matching(first.rank(), &generic, steps)?;
+        let Some(above) = ranges_above(&matching, first.rank(), range) else {
+            return Ok(None);
+        };
+        steps.spend(above.len())?;
+        let source = match left(range, &above) {
+            Left::Nowhere => return Ok(None),
+            Left::Anywhere => None,
+            Left::From(source) => Some(source),
+        };
+        Ok(Some(Found {
+            pair,
+            range,
+            source,
+        }))
+    }
+
+    /// The routes of these pairs, by name.
+    fn involved(&self, found: &[Found]) -> Vec<RouteName> {
+        let rules = self.routes.rules();
+        let mut involved = vec![false; rules.len()];
+        for place in found.iter().flat_map(|found| found.pair) {
+            if let Some(involved) = involved.get_mut(place as usize) {
+                *involved = true;
+            }
+        }
+        let routes = rules.iter().zip(&involved);
+        routes
+            .filter(|(_, involved)| **involved)
+            .map(|(rule, _)| rule.name().clone())
+            .collect()
+    }
+
+    fn told(&self, found: Found) -> Option<Conflict> {
+        let [first, second] = found.pair.map(|place| self.routes.rule(place));
+        let (first, second) = (first?, second?);
+        let generic: Generic = self.alphabet.generic(first, second)?;
+        Some(Conflict {
+            first: first.name().clone(),
+            second: second.name().clone(),
+            rank: first.rank(),
+            first_fields: labels(first),
+            second_fields: labels(second),
+            same: same_conditions(first, second),
+            range: found.range,
+            witness: Witness::new(&[first, second], generic, found.source),
+        })
+    }
+}
+
+/// Pairs in the order of their names, each once.
+fn by_pair(found: &[Found]) -> Vec<Found> {
+    let key = |[first, second]: [u32; 2]| u64::from(first) << 32 | u64::from(second);
+    let mut order: Vec<Hashed> = found
+        .iter()
+        .zip(0..)
+        .map(|(found, place)| (key(found.pair), place))
+        .collect();
+    order.sort_unstable();
+    order.dedup_by_key(|(pair, _)| *pair);
+    let found = |(_, place): &Hashed| found.get(*place as usize).copied();
+    order.iter().filter_map(found).collect()
 }
 
 fn labels(rule: &Rule) -> Vec<String> {
@@ -282,23 +313,4 @@ fn same_conditions(first: &Rule, second: &Rule) -> bool {
         fields.map(|field| (field.tag, &field.condition))
     }
     conditions(first).eq(conditions(second))
-}
-
-fn witness(first: &Rule, second: &Rule, generic: Generic, source: Option<IpAddr>) -> Witness {
-    let fields = generic.into_iter().map(|(tag, value)| {
-        let both = [first, second].into_iter();
-        let asking = both.filter_map(|rule| Some((rule, search::field_of(rule, tag)?)));
-        // Whoever hides it most is heard.
-        let strictest = asking.max_by_key(|(_, field)| field.disclosure);
-        WitnessField {
-            tag,
-            value,
-            disclosure: strictest.map_or(Disclosure::Shown, |(_, field)| field.disclosure),
-            of: strictest.map(|(rule, _)| rule.name().clone()),
-        }
-    });
-    Witness {
-        fields: fields.collect(),
-        source,
-    }
 }
