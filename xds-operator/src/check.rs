@@ -1,19 +1,21 @@
-//! Would a gateway take these objects as they stand? `fixgw check`: reads a directory, says everything that speaks against
-//! it, and starts nothing.
+//! Would a gateway take these objects as they stand? `fixgw check`: reads directories, files or standard input, says
+//! everything that speaks against them, and starts nothing.
 
-use std::io::{self, Write as _};
+mod sarif;
+
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use fixgw_core::decision::Severity;
 
-use crate::message::{Message, Origin, worst_first};
+use crate::message::{About, Message, Origin, worst_first};
 use crate::pipeline::resolve::Endpoints;
-use crate::pipeline::{accept, translate, validate};
-use crate::said::Said;
-use crate::source::directory::Directory;
+use crate::pipeline::{accept, advice, translate, validate};
+use crate::said::{Said, ShownWitness};
+use crate::source::once;
 use crate::world::World;
 
 /// `fixgw check`
@@ -21,19 +23,41 @@ use crate::world::World;
 #[command(after_help = "Examples:
   fixgw check rules
   fixgw check rules --deny-warnings
-  fixgw check rules --json | jq 'select(.event == \"object\")'
+  fixgw check rules/algo.yaml services.yaml
+  kustomize build overlays/prod | fixgw check -
+  fixgw check rules --format sarif > fixgw.sarif
+  fixgw check rules --json | jq 'select(.about == \"conflict\") | .witness.logon'
 
-Exit codes: 0 a gateway would take everything, 1 it would not (with --deny-warnings: or there is a warning), 2 the
-directory could not be read.")]
+Exit codes: 0 a gateway would take everything, 1 it would not (with --deny-warnings: or there is a warning), 2 something
+could not be read.")]
 pub struct CheckArgs {
-    /// Directory of YAML files with FIXSession, Service and EndpointSlice objects
-    pub directory: PathBuf,
+    /// Directories of YAML files, or files, with FIXSession, Service and EndpointSlice objects; `-` is standard input. All
+    /// of them together are one set
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
     /// Count a warning as an error
     #[arg(long)]
     pub deny_warnings: bool,
-    /// One JSON object a line instead of text
+    /// Show every value of the Logons that prove conflicts, redacted and hidden ones too
     #[arg(long)]
+    pub reveal: bool,
+    /// How findings are written
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// The same as `--format json`
+    #[arg(long, conflicts_with = "format")]
     pub json: bool,
+}
+
+/// How findings are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A line for each, for people
+    Text,
+    /// One JSON object a line
+    Json,
+    /// SARIF 2.1.0, for code reviews
+    Sarif,
 }
 
 /// What was found.
@@ -69,9 +93,11 @@ impl Findings {
 pub fn check(world: &World, shown: &str) -> Findings {
     let validated = validate::validate(&world.rules.sessions);
     let routes = validated.rules.len();
+    let advice = advice::advice(&validated.rules);
     let acceptance = accept::accept(None, &world.rules, validated);
     let (endpoints, of_endpoints) = Endpoints::default().next(&world.endpoints);
     let mut messages = acceptance.messages;
+    messages.extend(advice);
     messages.extend(of_endpoints);
     for message in &mut messages {
         // Nothing runs here.
@@ -86,13 +112,18 @@ pub fn check(world: &World, shown: &str) -> Findings {
     if routes == 0 && messages.is_empty() {
         messages.push(no_routes(shown));
     }
-    messages.retain(|message| message.severity > Severity::Info);
+    let mut messages: Vec<Message> = messages
+        .into_iter()
+        .filter(|message| message.severity > Severity::Info)
+        .map(Message::clean)
+        .collect();
     worst_first(&mut messages);
     Findings { messages, routes }
 }
 
 fn no_routes(shown: &str) -> Message {
     Message {
+        about: About::NoRoute,
         severity: Severity::Warn,
         origin: Some(Origin::file(shown.into())),
         object: None,
@@ -100,23 +131,24 @@ fn no_routes(shown: &str) -> Message {
         what: "there is no FIXSession here, so no route".to_owned(),
         meanwhile: String::new(),
         mend: "files end with `.yaml` or `.yml`".to_owned(),
+        witness: None,
     }
 }
 
 /// Looks, and prints.
 #[must_use]
 pub fn run(args: &CheckArgs) -> ExitCode {
-    let mut directory = match Directory::open(&args.directory, Vec::new()) {
-        Ok(directory) => directory,
+    let read = match once::read(&args.paths) {
+        Ok(read) => read,
         Err(error) => {
             eprintln!("fixgw: {error}");
             return ExitCode::from(2);
         }
     };
-    let world = directory.read();
-    let findings = check(&world, directory.shown());
+    let findings = check(&read.world, &read.shown);
     let (errors, warnings) = (findings.errors(), findings.warnings());
-    let told = print(args.json, findings);
+    let format = if args.json { Format::Json } else { args.format };
+    let told = print(format, args.reveal, findings);
     // Who reads no further has had enough.
     if told.is_err_and(|error| error.kind() != io::ErrorKind::BrokenPipe) {
         return ExitCode::from(2);
@@ -124,23 +156,64 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     ExitCode::from(u8::from(errors > 0 || args.deny_warnings && warnings > 0))
 }
 
-fn print(json: bool, findings: Findings) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+fn print(format: Format, reveal: bool, findings: Findings) -> io::Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
     let checked = Said::Checked {
         routes: findings.routes,
         errors: findings.errors(),
         warnings: findings.warnings(),
     };
-    if json {
-        let now = jiff::Timestamp::now();
-        for message in findings.messages {
-            writeln!(out, "{}", Said::from(message).json(now, false))?;
+    match format {
+        Format::Text => {
+            for message in &findings.messages {
+                writeln!(out, "{message}")?;
+                if let Some(witness) = &message.witness {
+                    write_witness(&mut out, &ShownWitness::new(witness, reveal))?;
+                }
+            }
+            writeln!(out, "{}", checked.words().unwrap_or_default())?;
         }
-        writeln!(out, "{}", checked.json(now, false))
-    } else {
-        for message in &findings.messages {
-            writeln!(out, "{message}")?;
+        Format::Json => {
+            let now = jiff::Timestamp::now();
+            for message in findings.messages {
+                writeln!(out, "{}", Said::message(message, reveal).json(now, false))?;
+            }
+            writeln!(out, "{}", checked.json(now, false))?;
         }
-        writeln!(out, "{}", checked.words().unwrap_or_default())
+        Format::Sarif => {
+            let log = sarif::log(&findings.messages, reveal);
+            serde_json::to_writer_pretty(&mut out, &log)?;
+            writeln!(out)?;
+        }
     }
+    out.flush()
+}
+
+/// The proof, below the line that it proves: the Logon, and each of its fields with a route that asks for it.
+fn write_witness(out: &mut impl Write, witness: &ShownWitness) -> io::Result<()> {
+    let from = witness.source.as_deref().unwrap_or("any address");
+    writeln!(out, "    the Logon {} from {from}", witness.logon)?;
+    let rows: Vec<(String, String)> = witness
+        .fields
+        .iter()
+        .map(|field| match (field.tag, &field.value) {
+            (Some(tag), Some(value)) => {
+                let label = field.label.clone().unwrap_or_else(|| tag.to_string());
+                (format!("{label}={value}"), field.routes.join(" and "))
+            }
+            _ => ("a hidden field".to_owned(), field.routes.join(" and ")),
+        })
+        .collect();
+    let width = rows.iter().map(|(field, _)| field.len()).max();
+    let width = width.unwrap_or_default();
+    for (field, routes) in rows {
+        let asked = if routes.is_empty() {
+            String::new()
+        } else {
+            format!("  asked for by {routes}")
+        };
+        let line = format!("      {field:width$}{asked}");
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
 }

@@ -18,7 +18,6 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::cli::{ControlArgs, Xds};
-use crate::message::Message;
 use crate::pipeline::settle::Times;
 use crate::pipeline::{Outcome, Pipeline};
 use crate::said::{Counts, Said, Speaker};
@@ -282,27 +281,6 @@ impl Stage {
 
     fn now_ms(&self) -> u64 {
         millis(self.started.elapsed())
-    }
-}
-
-impl From<Message> for Said {
-    fn from(message: Message) -> Self {
-        let text = message.text();
-        // What names no place is about the gateway as a whole.
-        if message.origin.is_none() && message.object.is_none() {
-            return Self::gateway(message.severity, text);
-        }
-        let origin = message.origin;
-        let place = |number: u32| (number > 0).then_some(u64::from(number));
-        Self::Object {
-            severity: message.severity.label(),
-            line: origin.as_ref().and_then(|origin| place(origin.line)),
-            column: origin.as_ref().and_then(|origin| place(origin.column)),
-            file: origin.map(|origin| origin.file.to_string()),
-            object: message.object,
-            field: message.field,
-            message: text,
-        }
     }
 }
 

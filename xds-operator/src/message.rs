@@ -3,14 +3,15 @@
 //! A message is data: where, how bad, which object, which field, what, and what to do about it. One renderer makes a
 //! line of it. [`Standing`] says each thing once, when it begins, and once more when it is over.
 //!
-//! INVARIANT: no message holds a value or a pattern of `matchFields`, for either may be redacted; but for the witness of a
-//! conflict, which the core writes with what its routes let be shown.
+//! INVARIANT: no text of a message holds a value or a pattern of `matchFields`, for either may be redacted; but for the witness
+//! of a conflict, which the core writes with what its routes let be shown.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use fixgw_core::decision::Severity;
+use fixgw_core::witness::Witness;
 use serde::{Deserialize, Serialize};
 
 /// Messages that stand at once. Beyond it only their number is told, so that a directory gone wrong in ten thousand
@@ -53,11 +54,66 @@ impl fmt::Display for Origin {
     }
 }
 
+/// What a message is about. The labels are an interface: scripts and SARIF's rules go by them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum About {
+    /// An object, or a file, that is wrong by itself.
+    Invalid,
+    /// Two routes that could both be best.
+    Conflict,
+    /// More of something than its bound.
+    Bound,
+    /// A target that nobody answers for.
+    Target,
+    /// A route that can never be chosen.
+    Shadowed,
+    /// A hold that outlasts the Logon.
+    HoldTimeout,
+    /// A set without a route.
+    NoRoute,
+    /// What the gateway does.
+    Course,
+}
+
+impl About {
+    /// Stable name.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::Conflict => "conflict",
+            Self::Bound => "bound",
+            Self::Target => "target",
+            Self::Shadowed => "shadowed",
+            Self::HoldTimeout => "hold_timeout",
+            Self::NoRoute => "no_route",
+            Self::Course => "course",
+        }
+    }
+
+    /// In words.
+    #[must_use]
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::Invalid => "An object or a file is wrong by itself.",
+            Self::Conflict => "Two routes could both be best for one Logon.",
+            Self::Bound => "There is more of something than the gateway takes.",
+            Self::Target => "Nobody answers for a route's target.",
+            Self::Shadowed => "A route can never be chosen: others take everything before it.",
+            Self::HoldTimeout => "A Logon may be held for longer than engines take it.",
+            Self::NoRoute => "The set has no route.",
+            Self::Course => "What the gateway does.",
+        }
+    }
+}
+
 /// What is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// How bad it is.
     pub severity: Severity,
+    /// What it is about.
+    pub about: About,
     /// Where it was written, when it was.
     pub origin: Option<Origin>,
     /// `FIXSession trading/algo`
@@ -70,6 +126,8 @@ pub struct Message {
     pub meanwhile: String,
     /// What to do.
     pub mend: String,
+    /// The Logon that proves it, where one does.
+    pub witness: Option<Witness>,
 }
 
 impl fmt::Display for Message {
@@ -108,7 +166,7 @@ impl Message {
 
     /// Names in it may be anybody's text: they break no line and fill no screen.
     #[must_use]
-    fn clean(mut self) -> Self {
+    pub fn clean(mut self) -> Self {
         let texts = [
             Some(&mut self.what),
             Some(&mut self.meanwhile),
@@ -204,6 +262,7 @@ impl Standing {
                     what: format!("resolved: {}", message.what),
                     meanwhile: String::new(),
                     mend: String::new(),
+                    witness: None,
                     ..message
                 });
             }
@@ -222,12 +281,14 @@ impl Standing {
             }
             messages.push(Message {
                 severity: Severity::Warn,
+                about: About::Course,
                 origin: None,
                 object: None,
                 field: None,
                 what: format!("{} more messages are not shown", more.len()),
                 meanwhile: String::new(),
                 mend: "mend the first ones and the next will be told".to_owned(),
+                witness: None,
             });
         }
         messages
@@ -242,6 +303,7 @@ mod tests {
     fn message(line: u32, what: &str) -> Message {
         Message {
             severity: Severity::Error,
+            about: About::Invalid,
             origin: Some(Origin {
                 file: "d/a.yaml".into(),
                 line,
@@ -252,6 +314,7 @@ mod tests {
             what: what.to_owned(),
             meanwhile: String::new(),
             mend: "drop it".to_owned(),
+            witness: None,
         }
     }
 

@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use fixgw_core::decision::Severity;
+use fixgw_core::witness::Witness;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use crate::message;
+use crate::message::{self, Message};
 use crate::receive::decision::{ReceivedDecision, paint};
 
 /// How lines are written.
@@ -75,8 +76,13 @@ pub enum Said {
         /// Path of the field.
         #[serde(skip_serializing_if = "Option::is_none")]
         field: Option<String>,
-        /// What it is about.
+        /// [`About::label`](message::About::label)
+        about: &'static str,
+        /// What is the matter, and what to do.
         message: String,
+        /// The Logon that proves it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        witness: Option<ShownWitness>,
     },
     /// Something about a proxy or about the gateway itself.
     Gateway {
@@ -105,6 +111,55 @@ pub enum Said {
     Stopped {},
 }
 
+/// A witness as it may be shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ShownWitness {
+    /// Its fields with `|` behind each: `35=A|49=BROKER_A|`. Where all values are revealed, the whole message.
+    pub logon: String,
+    /// Where it comes from; none: from anywhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The fields that routes ask for, ascending by tag.
+    pub fields: Vec<ShownWitnessField>,
+}
+
+/// One of its fields. A hidden one has the routes that ask for it, and nothing else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ShownWitnessField {
+    /// Tag number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<u32>,
+    /// `SenderCompID49`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Its value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// The routes that ask for it.
+    pub routes: Vec<String>,
+}
+
+impl ShownWitness {
+    /// With `reveal`, all values as they are: for who may read the routes anyway.
+    #[must_use]
+    pub fn new(witness: &Witness, reveal: bool) -> Self {
+        let fields = witness.fields(reveal).map(|field| {
+            let (tag, value) = field.field.unzip();
+            ShownWitnessField {
+                tag: tag.map(fixgw_core::wire::Tag::get),
+                label: field.label,
+                value,
+                routes: field.of.iter().map(ToString::to_string).collect(),
+            }
+        });
+        Self {
+            logon: witness.text(reveal),
+            source: witness.source().map(|source| source.to_string()),
+            fields: fields.collect(),
+        }
+    }
+}
+
 /// Counts over all live VMs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -126,6 +181,31 @@ impl Said {
         Self::Gateway {
             severity: severity.label(),
             message: message.into(),
+        }
+    }
+
+    /// Something that stands in an object, or is about the gateway as a whole.
+    #[must_use]
+    pub fn message(message: Message, reveal: bool) -> Self {
+        let text = message.text();
+        // What names no place is about the gateway as a whole.
+        if message.origin.is_none() && message.object.is_none() {
+            return Self::gateway(message.severity, text);
+        }
+        let origin = message.origin;
+        let place = |number: u32| (number > 0).then_some(u64::from(number));
+        Self::Object {
+            severity: message.severity.label(),
+            line: origin.as_ref().and_then(|origin| place(origin.line)),
+            column: origin.as_ref().and_then(|origin| place(origin.column)),
+            file: origin.map(|origin| origin.file.to_string()),
+            object: message.object,
+            field: message.field,
+            about: message.about.label(),
+            message: text,
+            witness: message
+                .witness
+                .map(|witness| ShownWitness::new(&witness, reveal)),
         }
     }
 
@@ -221,6 +301,12 @@ impl Said {
         };
         // Only maps with keys that are no strings can fail, and there is none.
         serde_json::to_string(&timed).unwrap_or_default()
+    }
+}
+
+impl From<Message> for Said {
+    fn from(message: Message) -> Self {
+        Self::message(message, false)
     }
 }
 

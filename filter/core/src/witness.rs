@@ -28,8 +28,8 @@ struct WitnessField {
     disclosure: Disclosure,
     /// As the route that shows it least calls it.
     label: Option<String>,
-    /// That route.
-    of: Option<RouteName>,
+    /// The routes that ask for it, or of those the ones that hide it.
+    of: Vec<RouteName>,
 }
 
 /// A field of a witness as it may be shown.
@@ -39,8 +39,8 @@ pub struct ShownField {
     pub field: Option<(Tag, String)>,
     /// The key that a route asks for it by; none for what no route asks for.
     pub label: Option<String>,
-    /// That route, or of several the one that shows it least.
-    pub of: Option<RouteName>,
+    /// The routes that ask for it, or of those the ones that hide it.
+    pub of: Vec<RouteName>,
 }
 
 impl Witness {
@@ -51,13 +51,20 @@ impl Witness {
                 .iter()
                 .filter_map(|rule| Some((rule, field_of(rule, tag)?)));
             // Whoever hides it most is heard.
-            let strictest = asking.max_by_key(|(_, field)| field.disclosure);
+            let strictest = asking.clone().max_by_key(|(_, field)| field.disclosure);
+            let disclosure = strictest.map_or(Disclosure::Shown, |(_, field)| field.disclosure);
+            let named = asking.filter(|(_, field)| {
+                disclosure != Disclosure::Hidden || field.disclosure == Disclosure::Hidden
+            });
+            let mut names: Vec<RouteName> = named.map(|(rule, _)| rule.name().clone()).collect();
+            // A route before and after a change is one.
+            names.dedup();
             WitnessField {
                 tag,
                 value,
-                disclosure: strictest.map_or(Disclosure::Shown, |(_, field)| field.disclosure),
+                disclosure,
                 label: strictest.map(|(_, field)| field.label.clone()),
-                of: strictest.map(|(rule, _)| rule.name().clone()),
+                of: names,
             }
         });
         Self {
@@ -124,22 +131,25 @@ impl Witness {
         })
     }
 
-    /// Its fields with `|` behind each, and where it comes from.
+    /// Its fields with `|` behind each. With `reveal` it is the whole message, as it can be sent.
     #[must_use]
     pub fn text(&self, reveal: bool) -> String {
+        if reveal {
+            let logon = self.logon();
+            let shown = logon.iter().map(|byte| match *byte {
+                SOH => String::from("|"),
+                byte => byte.escape_ascii().to_string(),
+            });
+            return shown.collect();
+        }
         let fields = self
-            .fields(reveal)
-            .filter_map(|shown| match (shown.field, shown.of) {
+            .fields(false)
+            .filter_map(|shown| match (shown.field, shown.of.first()) {
                 (Some((tag, value)), _) => Some(format!("{}={value}|", tag.get())),
                 (None, Some(route)) => Some(format!("<a hidden field of {route}>|")),
                 (None, None) => None,
             });
-        let source = self.source.map(|source| format!(" from {source}"));
-        [String::from("35=A|")]
-            .into_iter()
-            .chain(fields)
-            .chain(source)
-            .collect()
+        [String::from("35=A|")].into_iter().chain(fields).collect()
     }
 }
 
@@ -151,7 +161,11 @@ fn write_field(message: &mut Vec<u8>, tag: u32, value: &[u8]) {
 
 impl fmt::Display for Witness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text(false))
+        f.write_str(&self.text(false))?;
+        match self.source {
+            Some(source) => write!(f, " from {source}"),
+            None => Ok(()),
+        }
     }
 }
 

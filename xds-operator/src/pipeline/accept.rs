@@ -17,7 +17,7 @@ use fixgw_core::table::{CompileError, Table};
 
 use super::validate::{self, Valid, Validated};
 use crate::api::FIXSessionSpec;
-use crate::message::{Message, Origin};
+use crate::message::{About, Message, Origin};
 use crate::world::{Fault, Faults, Kind, ObjectName, Objects, RulesHalf, Scope};
 
 /// A set of routes that is in force.
@@ -154,6 +154,7 @@ fn conflict_message(
         format!("; {} is at {origin}", said(&other))
     });
     Message {
+        about: About::Conflict,
         severity: Severity::Critical,
         origin: origin_of(&name),
         object: Some(said(&name)),
@@ -163,11 +164,13 @@ fn conflict_message(
         what: conflict.what(&said(&other)),
         meanwhile: kept.to_owned(),
         mend: format!("{}{there}", conflict.mend()),
+        witness: Some(conflict.witness.clone()),
     }
 }
 
 fn more_message(what: String) -> Message {
     Message {
+        about: About::Conflict,
         severity: Severity::Critical,
         origin: None,
         object: None,
@@ -175,6 +178,7 @@ fn more_message(what: String) -> Message {
         what,
         meanwhile: String::new(),
         mend: "mend the first ones and the next will be told".to_owned(),
+        witness: None,
     }
 }
 
@@ -200,6 +204,7 @@ fn said(name: &ObjectName) -> String {
 
 fn bound_message(what: &str, max: usize, held: bool) -> Message {
     Message {
+        about: About::Bound,
         severity: Severity::Critical,
         origin: None,
         object: None,
@@ -212,6 +217,7 @@ fn bound_message(what: &str, max: usize, held: bool) -> Message {
         }
         .to_owned(),
         mend: "delete routes, or split them over two gateways".to_owned(),
+        witness: None,
     }
 }
 
@@ -234,6 +240,7 @@ fn fault_message(fault: &Fault, in_force: Option<&Accepted>) -> Message {
         (Scope::File, _) => (Severity::Error, file_advice(fault, sessions)),
     };
     Message {
+        about: About::Invalid,
         severity,
         origin: fault.origin.clone(),
         object: fault
@@ -244,6 +251,7 @@ fn fault_message(fault: &Fault, in_force: Option<&Accepted>) -> Message {
         what: fault.what.clone(),
         meanwhile,
         mend: String::new(),
+        witness: None,
     }
 }
 

@@ -5,6 +5,7 @@
 //! written here; what must be kept across a restart is handed out as a [`Saved`].
 
 pub mod accept;
+pub mod advice;
 pub mod publish;
 pub mod resolve;
 pub mod settle;
@@ -20,7 +21,7 @@ use self::accept::Accepted;
 use self::resolve::Endpoints;
 use self::settle::{Settle, Settled, Times};
 use crate::api::FIXSessionSpec;
-use crate::message::{Message, Origin, Standing, count};
+use crate::message::{About, Message, Origin, Standing, count};
 use crate::world::{EndpointsHalf, Objects, RulesHalf, World};
 use crate::xds::Snapshot;
 
@@ -176,8 +177,14 @@ impl Pipeline {
     fn take_rules(&mut self, half: &RulesHalf, wall_ms: u64, once: &mut Vec<Message>) -> bool {
         let before = self.in_force.as_ref();
         let validated = validate::validate(&half.sessions);
+        let advice = advice::advice(&validated.rules);
         let acceptance = accept::accept(before.map(|it| &it.accepted), half, validated);
         self.of_rules = acceptance.messages;
+        // What is advised supposes that what is written takes effect.
+        let conflict = |message: &Message| message.about == About::Conflict;
+        if !self.of_rules.iter().any(conflict) {
+            self.of_rules.extend(advice);
+        }
         let restored = self.restored.take();
         let table = acceptance.accepted.as_ref().and_then(|accepted| {
             publish::publish(&accepted.table, before.map(|it| &it.published), wall_ms)
@@ -241,6 +248,7 @@ impl Pipeline {
 
 fn pause_message(origin: &Origin) -> Message {
     Message {
+        about: About::Course,
         severity: Severity::Warn,
         origin: Some(origin.clone()),
         object: None,
@@ -248,11 +256,13 @@ fn pause_message(origin: &Origin) -> Message {
         what: "publication is paused by this file".to_owned(),
         meanwhile: "changes of routes wait, endpoints do not".to_owned(),
         mend: "delete the file to publish".to_owned(),
+        witness: None,
     }
 }
 
 fn restored_message(revision: u64) -> Message {
     Message {
+        about: About::Course,
         severity: Severity::Warn,
         origin: None,
         object: None,
@@ -262,6 +272,7 @@ fn restored_message(revision: u64) -> Message {
         ),
         meanwhile: String::new(),
         mend: "because of the faults told next; mend them and the files count again".to_owned(),
+        witness: None,
     }
 }
 
@@ -269,6 +280,7 @@ fn published_message(table: &Table) -> Message {
     let routes = count(table.route_count() as u64, "route");
     let targets = count(table.targets().count() as u64, "target");
     Message {
+        about: About::Course,
         severity: Severity::Info,
         origin: None,
         object: None,
@@ -279,5 +291,6 @@ fn published_message(table: &Table) -> Message {
         ),
         meanwhile: String::new(),
         mend: String::new(),
+        witness: None,
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use fixgw_core::decision::Severity;
 
 use crate::api::ProxyVersion;
-use crate::message::Message;
+use crate::message::{About, Message};
 use crate::world::{
     EndpointSlice, EndpointsHalf, ExtraEndpoint, Faults, Kind, Located, ObjectName, Objects,
     Service,
@@ -51,6 +51,7 @@ impl Endpoints {
                     Kind::FIXSession => false,
                 });
             Message {
+                about: About::Invalid,
                 severity: Severity::Error,
                 origin: fault.origin.clone(),
                 object: fault
@@ -66,6 +67,7 @@ impl Endpoints {
                     "it is left out until this is mended, and the other objects count"
                 }
                 .to_owned(),
+                witness: None,
             }
         });
         let messages = told.collect();

@@ -13,7 +13,7 @@ use fixgw_core::table::Table;
 
 use super::resolve::{Asked, Endpoints, Resolver, Unresolved};
 use crate::api::FIXSessionSpec;
-use crate::message::Message;
+use crate::message::{About, Message};
 use crate::world::{Kind, Located, ObjectName, Objects};
 use crate::xds::Snapshot;
 
@@ -128,6 +128,7 @@ fn unresolved_message(
     };
     let first = users.first();
     Message {
+        about: About::Target,
         severity: Severity::Warn,
         origin: first.and_then(|(_, session)| session.origin_of(reason.path())),
         object: first.map(|(name, _)| format!("{} {name}", Kind::FIXSession.label())),
@@ -135,5 +136,6 @@ fn unresolved_message(
         what,
         meanwhile: String::new(),
         mend: format!("{mend}; {more}"),
+        witness: None,
     }
 }

@@ -108,14 +108,18 @@ pub struct Directory {
     remark: Option<String>,
 }
 
-/// One pass over the directory.
-struct Pass {
+/// One pass over a directory, or several.
+#[derive(Default)]
+pub(super) struct Pass {
     root: PathBuf,
-    found: Vec<(PathBuf, Arc<str>, fs::Metadata)>,
+    found: Vec<FoundFile>,
     visited: BTreeSet<(u64, u64)>,
-    faults: Vec<Fault>,
+    pub(super) faults: Vec<Fault>,
     bytes: u64,
 }
+
+/// A file, as messages name it, and what it was when it was found.
+pub(super) type FoundFile = (PathBuf, Arc<str>, fs::Metadata);
 
 impl Directory {
     /// Checks that there is a directory. Reads nothing yet.
@@ -163,37 +167,12 @@ impl Directory {
 
     /// Reads all of it.
     pub fn read(&mut self) -> World {
-        let mut pass = Pass {
-            root: self.root.clone(),
-            found: Vec::new(),
-            visited: BTreeSet::new(),
-            faults: Vec::new(),
-            bytes: 0,
-        };
-        match fs::canonicalize(&self.root) {
-            Ok(root) => {
-                pass.root = root;
-                pass.visited.extend(root_of(&self.root));
-                pass.list(&self.root.clone(), &self.shown.clone(), 0);
-            }
-            Err(error) => pass.fault(
-                &format!("{}/", self.shown),
-                format!("cannot be read ({}); put the directory back", error.kind()),
-            ),
-        }
-        let over = pass.found.len() > FILES_MAX || pass.bytes > DIRECTORY_BYTES_MAX;
-        if over {
-            pass.found.clear();
-            pass.fault(
-                &format!("{}/", self.shown),
-                format!(
-                    "holds more than {FILES_MAX} files or {DIRECTORY_BYTES_MAX} bytes of YAML; move some elsewhere"
-                ),
-            );
-        }
-        let mut contents = Vec::with_capacity(pass.found.len());
+        let mut pass = Pass::default();
+        pass.directory(&self.root, &self.shown);
+        let found = pass.within_bounds(&self.shown);
+        let mut contents = Vec::with_capacity(found.len());
         let mut files = BTreeMap::new();
-        for (path, shown, metadata) in std::mem::take(&mut pass.found) {
+        for (path, shown, metadata) in found {
             let content = match self.files.remove(&path) {
                 Some(cached) if cached.stamp == Some(Stamp::of(&metadata)) => cached,
                 _ => match read_file(&path, &shown, &metadata) {
@@ -330,6 +309,44 @@ impl Pass {
         self.faults.push(file_fault(shown, what));
     }
 
+    /// Finds what a directory holds.
+    pub(super) fn directory(&mut self, path: &Path, shown: &str) {
+        match fs::canonicalize(path) {
+            Ok(root) => {
+                self.root = root;
+                self.visited.extend(root_of(path));
+                self.list(path, shown, 0);
+            }
+            Err(error) => self.fault(
+                &format!("{shown}/"),
+                format!("cannot be read ({}); put the directory back", error.kind()),
+            ),
+        }
+    }
+
+    /// A file that was asked for by its name, whatever that is and wherever it leads.
+    pub(super) fn file(&mut self, path: &Path, shown: &str, metadata: fs::Metadata) {
+        if self.visited.insert((metadata.dev(), metadata.ino())) {
+            self.bytes = self.bytes.saturating_add(metadata.len());
+            self.found.push((path.to_owned(), shown.into(), metadata));
+        }
+    }
+
+    /// What was found; nothing of it, and a fault, when that is too much.
+    pub(super) fn within_bounds(&mut self, shown: &str) -> Vec<FoundFile> {
+        let found = std::mem::take(&mut self.found);
+        if found.len() <= FILES_MAX && self.bytes <= DIRECTORY_BYTES_MAX {
+            return found;
+        }
+        self.fault(
+            &format!("{shown}/"),
+            format!(
+                "holds more than {FILES_MAX} files or {DIRECTORY_BYTES_MAX} bytes of YAML; move some elsewhere"
+            ),
+        );
+        Vec::new()
+    }
+
     /// Depth is bounded by [`DEPTH_MAX`].
     fn list(&mut self, directory: &Path, shown: &str, depth: usize) {
         let whole = format!("{shown}/");
@@ -420,40 +437,16 @@ fn file_fault(shown: &str, what: String) -> Fault {
 
 /// `None` when it was deleted in between.
 fn read_file(path: &Path, shown: &Arc<str>, metadata: &fs::Metadata) -> Option<Cached> {
-    let only = |fault: Fault| FileContent {
-        objects: Vec::new(),
-        faults: vec![fault],
+    let content = match fs::File::open(path).map(|file| read_text(file, shown)) {
+        Ok(Ok(content)) => Ok(content),
+        Ok(Err(error)) | Err(error) => Err(error),
     };
-    let mut bytes = Vec::new();
-    let read =
-        fs::File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
     // What could not be read may be readable the next time.
-    let readable = read.is_ok();
-    let content = match (read, String::from_utf8(bytes)) {
-        (Err(error), _) if error.kind() == io::ErrorKind::NotFound => return None,
-        (Err(error), _) => only(file_fault(
-            shown,
-            format!(
-                "cannot be read ({}); give the gateway's user the right to read it",
-                error.kind()
-            ),
-        )),
-        (Ok(count), _) if count as u64 > FILE_BYTES_MAX => only(file_fault(
-            shown,
-            format!("is larger than {FILE_BYTES_MAX} bytes; split it"),
-        )),
-        (Ok(_), Err(error)) => {
-            let before = error
-                .as_bytes()
-                .iter()
-                .take(error.utf8_error().valid_up_to());
-            let line = 1 + before.filter(|byte| **byte == b'\n').count();
-            only(file_fault(
-                shown,
-                format!("is not UTF-8 in line {line}; save it as UTF-8"),
-            ))
-        }
-        (Ok(_), Ok(text)) => yaml::read(shown, &text),
+    let readable = content.is_ok();
+    let content = match content {
+        Ok(content) => content,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) => unreadable(shown, &error),
     };
     let changed = u64::try_from(metadata.ctime()).unwrap_or(0);
     let old = SystemTime::now()
@@ -465,8 +458,48 @@ fn read_file(path: &Path, shown: &Arc<str>, metadata: &fs::Metadata) -> Option<C
     })
 }
 
+/// Reads one file or stream. What is too large or no text is a fault of it.
+///
+/// # Errors
+/// When it cannot be read.
+pub(super) fn read_text(from: impl Read, shown: &Arc<str>) -> io::Result<FileContent> {
+    let mut bytes = Vec::new();
+    let count = from.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if count as u64 > FILE_BYTES_MAX {
+        let what = format!("is larger than {FILE_BYTES_MAX} bytes; split it");
+        return Ok(only(file_fault(shown, what)));
+    }
+    Ok(match String::from_utf8(bytes) {
+        Ok(text) => yaml::read(shown, &text),
+        Err(error) => {
+            let before = error
+                .as_bytes()
+                .iter()
+                .take(error.utf8_error().valid_up_to());
+            let line = 1 + before.filter(|byte| **byte == b'\n').count();
+            let what = format!("is not UTF-8 in line {line}; save it as UTF-8");
+            only(file_fault(shown, what))
+        }
+    })
+}
+
+pub(super) fn unreadable(shown: &Arc<str>, error: &io::Error) -> FileContent {
+    let what = format!(
+        "cannot be read ({}); give the gateway's user the right to read it",
+        error.kind()
+    );
+    only(file_fault(shown, what))
+}
+
+fn only(fault: Fault) -> FileContent {
+    FileContent {
+        objects: Vec::new(),
+        faults: vec![fault],
+    }
+}
+
 /// One World out of what the files hold.
-fn gather(
+pub(super) fn gather(
     contents: &[Arc<FileContent>],
     mut faults: Vec<Fault>,
     extra: Vec<ExtraEndpoint>,

@@ -1,0 +1,116 @@
+//! What is allowed, and hardly meant? Routes that can never be chosen, and holds that outlast the Logon; pure.
+//!
+//! Warnings only: nothing here keeps an object from taking effect.
+
+use std::collections::BTreeMap;
+
+use fixgw_core::decision::Severity;
+use fixgw_core::rule::{Class, Rule};
+use fixgw_core::shadow::{self, Shadowed};
+
+use super::validate::Valid;
+use crate::api;
+use crate::message::{About, Message, count};
+use crate::world::{Kind, ObjectName};
+
+/// Seconds that engines take a Logon for, by its `SendingTime` (the FIX session layer leaves the figure to the engine; 120 is
+/// what QuickFIX and its kin begin with).
+const SENDING_TIME_S: u64 = 120;
+/// Hold beyond which there is no time left for the way to the engine.
+const HOLD_MS_MAX: u64 = 100_000;
+/// Routes that are named beside a shadowed one.
+const NAMED_MAX: usize = 3;
+
+/// Advice on well-formed routes.
+#[must_use]
+pub fn advice(rules: &BTreeMap<ObjectName, Valid>) -> Vec<Message> {
+    let all: Vec<Rule> = rules.values().map(|valid| valid.rule.clone()).collect();
+    let shadows = shadow::shadows(&all);
+    let shadowed = shadows.routes.iter().filter_map(|shadowed| {
+        let name = ObjectName::from(&shadowed.route);
+        Some(shadowed_message(&name, rules.get(&name)?, shadowed))
+    });
+    let held = rules
+        .iter()
+        .filter_map(|(name, valid)| hold_message(name, valid));
+    let undecided = shadows.undecided.then(undecided_message);
+    shadowed.chain(held).chain(undecided).collect()
+}
+
+fn of(name: &ObjectName, valid: &Valid, about: About, field: &str) -> Message {
+    Message {
+        severity: Severity::Warn,
+        about,
+        origin: valid.session.origin_of(field),
+        object: Some(format!("{} {name}", Kind::FIXSession.label())),
+        field: Some(field.to_owned()),
+        what: String::new(),
+        meanwhile: String::new(),
+        mend: String::new(),
+        witness: None,
+    }
+}
+
+fn shadowed_message(name: &ObjectName, valid: &Valid, shadowed: &Shadowed) -> Message {
+    let (field, mend) = match (shadowed.rank.class, shadowed.by_range) {
+        (_, true) => (
+            "spec.sourceRanges",
+            "delete it, or narrow the ranges of the others",
+        ),
+        (Class::Exact, false) => ("spec.matchFields", "delete it, or give it one more field"),
+        (Class::Wildcard | Class::Default, false) => {
+            ("spec.priority", "give it a larger `priority`, or delete it")
+        }
+    };
+    let one = shadowed.by.len() == 1;
+    let what = format!(
+        "can never be chosen, because {} {} every Logon before it",
+        named(shadowed),
+        if one { "takes" } else { "together take" },
+    );
+    Message {
+        what,
+        mend: mend.to_owned(),
+        ..of(name, valid, About::Shadowed, field)
+    }
+}
+
+fn named(shadowed: &Shadowed) -> String {
+    let label = Kind::FIXSession.label();
+    let shown = shadowed.by.iter().take(NAMED_MAX);
+    let mut names: Vec<String> = shown.map(|route| format!("{label} {route}")).collect();
+    let more = shadowed.by.len().saturating_sub(NAMED_MAX);
+    if more > 0 {
+        names.push(count(more as u64, "more route"));
+    }
+    match names.as_slice() {
+        [most @ .., last] if !most.is_empty() => format!("{} and {last}", most.join(", ")),
+        names => names.concat(),
+    }
+}
+
+fn hold_message(name: &ObjectName, valid: &Valid) -> Option<Message> {
+    let written = valid.session.object.hold_timeout.as_deref()?;
+    let long = api::duration_ms(written).is_ok_and(|ms| ms > HOLD_MS_MAX);
+    long.then(|| Message {
+        what: format!(
+            "lets a Logon wait for {written}, and most engines refuse one whose SendingTime is {SENDING_TIME_S} s old"
+        ),
+        mend: format!("write `{}s` or less", HOLD_MS_MAX / 1_000),
+        ..of(name, valid, About::HoldTimeout, "spec.holdTimeout")
+    })
+}
+
+fn undecided_message() -> Message {
+    Message {
+        severity: Severity::Warn,
+        about: About::Shadowed,
+        origin: None,
+        object: None,
+        field: None,
+        what: "there are too many routes to say of each whether it can be chosen".to_owned(),
+        meanwhile: String::new(),
+        mend: String::new(),
+        witness: None,
+    }
+}
