@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use fixgw_core::range::SourceRange;
 
 use crate::check::CheckArgs;
+use crate::explain::ExplainArgs;
 use crate::parse::ParseArgs;
 use crate::said::Form;
 use crate::up::proxy_protocol::Headers;
@@ -34,6 +35,8 @@ pub enum Command {
     Control(ControlArgs),
     /// Say whether a gateway would take a directory of objects, and everything that speaks against it
     Check(CheckArgs),
+    /// Say which route takes a Logon, why, and what the others miss
+    Explain(ExplainArgs),
     /// Show how the gateway reads bytes
     Parse(ParseArgs),
     /// Become a program that ends with its parent

@@ -5,6 +5,7 @@ pub mod certificate;
 pub mod check;
 pub mod cli;
 pub mod control;
+pub mod explain;
 pub mod message;
 pub mod parse;
 pub mod pipeline;

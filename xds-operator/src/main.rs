@@ -4,13 +4,14 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use fixgw_operator::cli::{Cli, Command};
-use fixgw_operator::{check, control, parse, up};
+use fixgw_operator::{check, control, explain, parse, up};
 
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Up(args) => up::run(&args),
         Command::Control(args) => control::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Parse(args) => parse::run(&args),
         Command::Child(args) => {
             let error = up::child::become_program(args.parent, &args.program, &args.arguments);

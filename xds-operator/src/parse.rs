@@ -84,7 +84,7 @@ impl Format {
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-enum ParseError {
+pub(crate) enum ParseError {
     #[error("cannot read `{file}`: {source}", file = .file.display())]
     File { file: PathBuf, source: io::Error },
     #[error("cannot read standard input: {0}")]
@@ -179,8 +179,25 @@ fn jsonl(file: &Path, reveal: bool, streams: &mut Streams<'_>) -> Result<ExitCod
     }
 }
 
-fn one(args: &ParseArgs, streams: &mut Streams<'_>) -> Result<ExitCode, ParseError> {
-    let file = args.file.as_deref();
+/// Bytes that somebody gave, undone from the form in which they were written down.
+pub(crate) struct Given {
+    /// The bytes.
+    pub(crate) bytes: Vec<u8>,
+    /// The form.
+    pub(crate) format: Format,
+    /// What a person should know about how they came about.
+    pub(crate) remarks: Vec<String>,
+}
+
+/// Reads a file, or standard input when there is none or it is `-`.
+///
+/// # Errors
+/// When it cannot be read, is longer than [`INPUT_BYTES_MAX`], or is not written in the form that was asked for.
+pub(crate) fn given(
+    file: Option<&Path>,
+    format: Format,
+    stdin: &mut dyn Read,
+) -> Result<Given, ParseError> {
     let given = match file {
         Some(path) if !is_stdin(file) => bounded(open(path)?).map_err(|error| match error {
             Bounded::TooLong => ParseError::TooLong,
@@ -189,25 +206,40 @@ fn one(args: &ParseArgs, streams: &mut Streams<'_>) -> Result<ExitCode, ParseErr
                 source,
             },
         })?,
-        _ => bounded(&mut *streams.stdin).map_err(|error| match error {
+        _ => bounded(stdin).map_err(|error| match error {
             Bounded::TooLong => ParseError::TooLong,
             Bounded::Read(source) => ParseError::Stdin(source),
         })?,
     };
-    let format = match args.format {
+    let mut remarks = Vec::new();
+    let format = match format {
         Format::Auto => {
             let Guess { format, because } = input::guess(&given);
-            let _ = writeln!(
-                streams.stderr,
-                "fixgw parse: read as {}: {because}; --format says otherwise",
+            remarks.push(format!(
+                "read as {}: {because}; --format says otherwise",
                 format.label()
-            );
+            ));
             format
         }
         format => format,
     };
     let (bytes, remark) = input::decode(format, given).map_err(ParseError::Hex)?;
-    if let Some(remark) = remark {
+    remarks.extend(remark.map(str::to_owned));
+    Ok(Given {
+        bytes,
+        format,
+        remarks,
+    })
+}
+
+fn one(args: &ParseArgs, streams: &mut Streams<'_>) -> Result<ExitCode, ParseError> {
+    let file = args.file.as_deref();
+    let Given {
+        bytes,
+        format,
+        remarks,
+    } = given(file, args.format, &mut *streams.stdin)?;
+    for remark in remarks {
         let _ = writeln!(streams.stderr, "fixgw parse: {remark}");
     }
     let account = Account::of(&bytes);

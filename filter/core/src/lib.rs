@@ -16,6 +16,7 @@ pub mod decision;
 pub mod handshake;
 pub mod inline;
 pub mod limits;
+pub mod miss;
 pub mod moves;
 pub mod names;
 pub mod otlp;

@@ -14,7 +14,7 @@ pub(super) struct Guess {
 
 /// Why hexadecimal input has no bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum HexError {
+pub(crate) enum HexError {
     #[error(
         "the input is no hexadecimal: byte {0} is neither a digit nor a separator; choose another --format"
     )]

@@ -145,7 +145,7 @@ const MODULE_RULES: &[ModuleRule] = &[
         never_ending: CLOCKS,
     },
     ModuleRule {
-        sentence: "Nothing but `main`, the commands (`up`, `control`, `check`) and the other ends names an end that does I/O (`source`, `state`, `receive::logs`, `receive::report`, `xds::server`).",
+        sentence: "Nothing but `main`, the commands (`up`, `control`, `check`, `explain`) and the other ends names an end that does I/O (`source`, `state`, `receive::logs`, `receive::report`, `xds::server`).",
         sources: "xds-operator/src",
         modules: &[],
         but: &[
@@ -153,6 +153,7 @@ const MODULE_RULES: &[ModuleRule] = &[
             "up",
             "control",
             "check",
+            "explain",
             "cli",
             "source",
             "state",

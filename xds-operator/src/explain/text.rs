@@ -1,0 +1,105 @@
+//! An answer for people.
+
+use std::io::{self, Write};
+
+use super::answer::{Answer, RouteAnswer, Verdict};
+
+/// Writes it: what becomes of the Logon, the route that takes it, those that it comes before, and near misses.
+pub(super) fn write(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
+    if let Some(received) = &answer.received {
+        writeln!(out, "the Logon  {received}")?;
+    }
+    match &answer.source {
+        Some(source) => writeln!(out, "from       {source}")?,
+        None if answer.has_ranges() => writeln!(
+            out,
+            "from       not given (--source), so no route with sourceRanges matches"
+        )?,
+        None => {}
+    }
+    headline(answer, out)?;
+    let of = |verdict: Verdict| {
+        let routes = answer.routes.iter();
+        routes.filter(move |route| route.verdict == verdict)
+    };
+    for route in of(Verdict::Chosen).chain(of(Verdict::Disputed)) {
+        conditions(route, true, out)?;
+    }
+    section("it comes before", of(Verdict::Outranked), false, out)?;
+    section("misses, the nearest first", of(Verdict::Misses), true, out)?;
+    match answer.routes_not_told {
+        0 => Ok(()),
+        _ if !answer.is_logon() => Ok(()),
+        1 => writeln!(out, "1 more route; --all tells of it"),
+        more => writeln!(out, "{more} more routes; --all tells of them"),
+    }
+}
+
+fn headline(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
+    let Answer {
+        decision, reason, ..
+    } = answer;
+    let detail = answer.detail.as_deref().unwrap_or_default();
+    match answer.routes.first() {
+        Some(route) if route.verdict == Verdict::Chosen => writeln!(
+            out,
+            "decision   FIXSession {} takes it, to {} ({decision}, {reason})",
+            route.route, route.target
+        ),
+        Some(route) if route.verdict == Verdict::Disputed => writeln!(
+            out,
+            "decision   it is refused ({reason}): {detail}\n           as the gateway reads it, FIXSession {} would take it",
+            route.route
+        ),
+        _ if !answer.is_logon() => {
+            writeln!(out, "decision   this is no Logon ({reason}): {detail}")
+        }
+        _ if detail.is_empty() => writeln!(
+            out,
+            "decision   no route takes it ({reason}): it goes to the reject engine, or is closed where there is none"
+        ),
+        _ => writeln!(out, "decision   it is refused ({reason}): {detail}"),
+    }
+}
+
+fn section<'a>(
+    title: &str,
+    routes: impl Iterator<Item = &'a RouteAnswer>,
+    all_conditions: bool,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let mut routes = routes.peekable();
+    if routes.peek().is_some() {
+        writeln!(out, "{title}")?;
+    }
+    for route in routes {
+        write!(out, "  FIXSession {}", route.route)?;
+        match &route.standing {
+            Some(standing) => writeln!(out, ": {standing}")?,
+            None => writeln!(out)?,
+        }
+        if all_conditions {
+            conditions(route, false, out)?;
+        }
+    }
+    Ok(())
+}
+
+/// Where it stands, and its conditions: those that do not hold first.
+fn conditions(route: &RouteAnswer, chosen: bool, out: &mut dyn Write) -> io::Result<()> {
+    let indent = if chosen { "           " } else { "    " };
+    let place = route.place.as_deref().unwrap_or_default();
+    writeln!(out, "{indent}{place} ({})", route.rank)?;
+    let fields = route.fields.iter().map(|field| (field.holds, &field.says));
+    let source = route
+        .source
+        .iter()
+        .map(|source| (source.holds, &source.says));
+    let mut all: Vec<(bool, &String)> = fields.chain(source).collect();
+    all.sort_by_key(|(holds, _)| *holds);
+    for (holds, says) in all {
+        let mark = if holds { "+" } else { "-" };
+        writeln!(out, "{indent}{mark} {says}")?;
+    }
+    Ok(())
+}
