@@ -10,6 +10,7 @@ use clap::Args;
 use fixgw_core::decision::Severity;
 
 use crate::message::{Message, Origin, worst_first};
+use crate::pipeline::hold::ConflictPolicy;
 use crate::pipeline::resolve::Endpoints;
 use crate::pipeline::{accept, translate, validate};
 use crate::said::Said;
@@ -69,7 +70,7 @@ impl Findings {
 pub fn check(world: &World, shown: &str) -> Findings {
     let validated = validate::validate(&world.rules.sessions);
     let routes = validated.rules.len();
-    let acceptance = accept::accept(None, &world.rules, validated);
+    let acceptance = accept::accept(None, &world.rules, validated, ConflictPolicy::default());
     let (endpoints, of_endpoints) = Endpoints::default().next(&world.endpoints);
     let mut messages = acceptance.messages;
     messages.extend(of_endpoints);

@@ -5,6 +5,8 @@
 //! written here; what must be kept across a restart is handed out as a [`Saved`].
 
 pub mod accept;
+mod conflict;
+pub mod hold;
 pub mod publish;
 pub mod resolve;
 pub mod settle;
@@ -17,6 +19,7 @@ use fixgw_core::decision::Severity;
 use fixgw_core::table::Table;
 
 use self::accept::Accepted;
+use self::hold::ConflictPolicy;
 use self::resolve::Endpoints;
 use self::settle::{Settle, Settled, Times};
 use crate::api::FIXSessionSpec;
@@ -69,6 +72,7 @@ impl InForce {
 #[derive(Debug)]
 pub struct Pipeline {
     settle: Settle,
+    policy: ConflictPolicy,
     in_force: Option<InForce>,
     /// The revision of a table from before this start that has not been confirmed by the source yet.
     restored: Option<u64>,
@@ -85,7 +89,7 @@ pub struct Pipeline {
 impl Pipeline {
     /// Begins where the last run ended, if it left something.
     #[must_use]
-    pub fn new(times: Times, saved: Option<Saved>) -> Self {
+    pub fn new(times: Times, policy: ConflictPolicy, saved: Option<Saved>) -> Self {
         let restored = saved.as_ref().map(|saved| saved.table.revision());
         let (in_force, endpoints) = saved.map_or_else(Default::default, |saved| {
             let accepted = Accepted {
@@ -96,6 +100,7 @@ impl Pipeline {
         });
         Self {
             settle: Settle::new(times),
+            policy,
             in_force,
             restored,
             endpoints,
@@ -176,7 +181,8 @@ impl Pipeline {
     fn take_rules(&mut self, half: &RulesHalf, wall_ms: u64, once: &mut Vec<Message>) -> bool {
         let before = self.in_force.as_ref();
         let validated = validate::validate(&half.sessions);
-        let acceptance = accept::accept(before.map(|it| &it.accepted), half, validated);
+        let before_set = before.map(|it| &it.accepted);
+        let acceptance = accept::accept(before_set, half, validated, self.policy);
         self.of_rules = acceptance.messages;
         let restored = self.restored.take();
         let table = acceptance.accepted.as_ref().and_then(|accepted| {
