@@ -476,3 +476,105 @@ fn two_routes_that_contradict_each_other_leave_the_accepted_table_as_it_is() {
         "second"
     );
 }
+
+/// All routes in one file, so that a change of several is one change.
+fn put_all(directory: &Directory, routes: &[Route]) {
+    let all: Vec<String> = routes.iter().map(Route::yaml).collect();
+    directory.write("all", &all.join("---\n"));
+}
+
+fn route_of(broker: &str, service: &str) -> Route {
+    Route::new(&broker.to_lowercase(), service).value("SenderCompID49", broker)
+}
+
+#[test]
+fn a_conflict_holds_its_own_routes_alone_where_that_is_the_policy_and_after_a_restart_as_well() {
+    let sessions = [live_session(), later_session()];
+    let engine = Peer::engine("engine", &sessions);
+    let tap = Tap::before(engine.address());
+    let (first, second) = (EchoEngine::start("first"), EchoEngine::start("second"));
+    let directory = Directory::new();
+    let [broker, gone] = [route_of("BROKER", "engine"), route_of("GONE", "first")];
+    let [fund, desk] = ["FUND", "DESK"].map(|name| route_of(name, "first"));
+    put_all(&directory, &[broker.clone(), fund, desk, gone]);
+    let gateway = Setup::over(&directory)
+        .endpoint("engine", tap.address())
+        .endpoint("first", first.address())
+        .endpoint("second", second.address())
+        .arguments(["--conflict-policy", "HoldConflicting"])
+        .start();
+    let logon = |broker: &str| fix::logon("FIX.4.4", broker, "VENUE", &[]);
+    let counterparty = Peer::counterparty("counterparty", gateway.address(), &sessions[..1]);
+    let mut live = LiveSession::begin(&sessions[0], &counterparty, &engine, &tap);
+    live.exchange(5);
+    let conflicts = || -> Vec<serde_json::Value> {
+        let events = gateway.process().events().into_iter();
+        events
+            .filter(|event| kind(event) == "object" && text(event, "severity") == "CRITICAL")
+            .collect()
+    };
+
+    // One route is renamed to what another one has; one moves, one is new, and one goes.
+    let rival = Route::new("fund", "second").value("SenderCompID49", "BROKER");
+    let desk = route_of("DESK", "second");
+    let written = [
+        broker.clone(),
+        rival,
+        desk.clone(),
+        route_of("NEWCOMER", "first"),
+    ];
+    gateway.apply(|| put_all(&directory, &written));
+    let holds = || {
+        let engines = ["FUND", "DESK", "NEWCOMER"].map(|name| engine_of(&gateway, &logon(name)));
+        assert_eq!(engines, ["first", "second", "first"]);
+        let mut refused = RawClient::connect(gateway.address());
+        refused.send(&logon("GONE"));
+        let logout = fix::read(&refused.take_to_end());
+        assert_eq!(fix::value(&logout, 35), Some("5"));
+    };
+    holds();
+    let told = conflicts();
+    assert_eq!(told.len(), 1, "{told:?}");
+    for part in [
+        "trading/fund",
+        "trading/broker",
+        "both stay at their last accepted form",
+    ] {
+        assert!(told[0].to_string().contains(part), "{part}: {}", told[0]);
+    }
+
+    // The control plane that comes after it holds the same, and says so anew.
+    let mark = gateway.mark();
+    gateway.kill_child("control");
+    let applied = gateway.wait_applied(mark);
+    holds();
+    assert_eq!(conflicts().len(), 2);
+    let later = Peer::counterparty("later", gateway.address(), &sessions[1..]);
+    later.wait_logon(&later_session().at_counterparty());
+    engine.wait_logon(&later_session().at_engine());
+
+    // Others go on changing, and nothing is said again.
+    let mut written = written;
+    written[3] = route_of("NEWCOMER", "second");
+    let changed = gateway.apply(|| put_all(&directory, &written));
+    assert!(changed["revision"].as_u64() > applied["revision"].as_u64());
+    assert_eq!(engine_of(&gateway, &logon("NEWCOMER")), "second");
+    assert_eq!(conflicts().len(), 2);
+
+    // Mended, it takes effect.
+    let mark = gateway.mark();
+    written[1] = route_of("FUND", "second");
+    gateway.apply(|| put_all(&directory, &written));
+    assert_eq!(engine_of(&gateway, &logon("FUND")), "second");
+    let resolved = gateway.wait_object(mark, "the end of the conflict", |event| {
+        text(event, "message").starts_with("resolved: ")
+    });
+    assert_eq!(text(&resolved, "severity"), "INFO");
+    assert!(
+        text(&resolved, "object").contains("trading/fund"),
+        "{resolved}"
+    );
+    assert_eq!(conflicts().len(), 2);
+    live.exchange(5);
+    live.assert_unbroken();
+}

@@ -12,6 +12,7 @@ use clap::{Args, ValueEnum};
 use fixgw_core::decision::Severity;
 
 use crate::message::{About, Message, Origin, worst_first};
+use crate::pipeline::hold::ConflictPolicy;
 use crate::pipeline::resolve::Endpoints;
 use crate::pipeline::{accept, advice, translate, validate};
 use crate::said::{Said, ShownWitness};
@@ -94,7 +95,7 @@ pub fn check(world: &World, shown: &str) -> Findings {
     let validated = validate::validate(&world.rules.sessions);
     let routes = validated.rules.len();
     let advice = advice::advice(&validated.rules);
-    let acceptance = accept::accept(None, &world.rules, validated);
+    let acceptance = accept::accept(None, &world.rules, validated, ConflictPolicy::default());
     let (endpoints, of_endpoints) = Endpoints::default().next(&world.endpoints);
     let mut messages = acceptance.messages;
     messages.extend(advice);

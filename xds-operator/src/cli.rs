@@ -13,6 +13,7 @@ use fixgw_core::range::SourceRange;
 use crate::check::CheckArgs;
 use crate::explain::ExplainArgs;
 use crate::parse::ParseArgs;
+use crate::pipeline::hold::ConflictPolicy;
 use crate::said::Form;
 use crate::up::proxy_protocol::Headers;
 use crate::world::ExtraEndpoint;
@@ -61,6 +62,15 @@ pub struct SourceArgs {
     /// Milliseconds after which changes take effect though more of them arrive
     #[arg(long, value_name = "MS", default_value_t = 5_000)]
     pub settle_max_ms: u64,
+    /// What waits while two routes conflict
+    #[arg(
+        long,
+        value_enum,
+        ignore_case = true,
+        value_name = "POLICY",
+        default_value_t
+    )]
+    pub conflict_policy: ConflictPolicy,
 }
 
 /// `fixgw up`
@@ -342,6 +352,8 @@ impl FromStr for Xds {
     reason = "a test fails by panicking"
 )]
 mod tests {
+    use clap::ValueEnum as _;
+
     use super::*;
 
     fn up(line: &str) -> Result<Box<UpArgs>, String> {
@@ -376,6 +388,20 @@ mod tests {
             )),
             ["plain", "tls", "b"]
         );
+    }
+
+    #[test]
+    fn a_conflict_policy_is_known_by_the_name_that_is_handed_on() {
+        let policy = |line: &str| up(line).map(|args| args.source.conflict_policy);
+        assert_eq!(policy("").unwrap(), ConflictPolicy::HoldTable);
+        for wanted in ConflictPolicy::value_variants() {
+            let found = policy(&format!("--conflict-policy {}", wanted.label()));
+            assert_eq!(found.unwrap(), *wanted);
+        }
+        let lower = policy("--conflict-policy holdconflicting").unwrap();
+        assert_eq!(lower, ConflictPolicy::HoldConflicting);
+        let refused = policy("--conflict-policy OldestWins").unwrap_err();
+        assert!(refused.contains("HoldTable, HoldConflicting"), "{refused}");
     }
 
     #[test]

@@ -116,7 +116,7 @@ async fn control(args: &ControlArgs) -> Result<(), ControlError> {
         ..Times::default()
     };
     let mut stage = Stage {
-        pipeline: Pipeline::new(times, saved),
+        pipeline: Pipeline::new(times, args.source.conflict_policy, saved),
         worlds: directory.follow(),
         state,
         shown,

@@ -17,6 +17,7 @@ use fixgw_core::wire::SOH;
 
 use crate::parse::{self, Format, Given};
 use crate::pipeline::accept::Accepted;
+use crate::pipeline::hold::ConflictPolicy;
 use crate::pipeline::{accept, validate};
 use crate::source::once;
 use crate::world::{ObjectName, World};
@@ -149,7 +150,7 @@ fn accepted(world: &World) -> Result<(Accepted, BTreeSet<ObjectName>), String> {
     let written = faulty
         .map(|(_, name)| name)
         .chain(world.rules.sessions.keys());
-    let acceptance = accept::accept(None, &world.rules, validated);
+    let acceptance = accept::accept(None, &world.rules, validated, ConflictPolicy::default());
     let accepted = acceptance.accepted;
     let accepted =
         accepted.ok_or("a gateway would take none of these objects; `fixgw check` says why")?;

@@ -322,6 +322,7 @@ fn checksum(objects: &[u8], image: &[u8]) -> u64 {
 mod tests {
     use super::*;
     use crate::pipeline::Pipeline;
+    use crate::pipeline::hold::ConflictPolicy;
     use crate::pipeline::settle::Times;
     use crate::source::directory::Directory;
 
@@ -336,7 +337,7 @@ spec:
     fn saved(directory: &Path) -> Saved {
         fs::write(directory.join("a.yaml"), ROUTE).unwrap();
         let mut directory = Directory::open(directory, Vec::new()).unwrap();
-        let mut pipeline = Pipeline::new(Times::default(), None);
+        let mut pipeline = Pipeline::new(Times::default(), ConflictPolicy::default(), None);
         pipeline.observe(&directory.read(), 0);
         pipeline.advance(1_000, 77).saved.unwrap()
     }

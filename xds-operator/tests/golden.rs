@@ -3,7 +3,7 @@
 //!
 //! `UPDATE=1 cargo test -p fixgw-operator --test golden` rewrites what differs. A step is a directory `1`, `2`, … of
 //! files (or the case's `input` itself); between steps everything settles. A step whose name ends with `-restart`
-//! begins with a new pipeline over the state that was kept.
+//! begins with a new pipeline over the state that was kept. A case may have a file `conflict-policy`.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,8 +17,10 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum as _;
 use fixgw_core::rule::Class;
 use fixgw_core::table::{RouteRef, Table};
+use fixgw_operator::pipeline::hold::ConflictPolicy;
 use fixgw_operator::pipeline::settle::Times;
 use fixgw_operator::pipeline::{Outcome, Pipeline};
 use fixgw_operator::source::directory::Directory;
@@ -40,7 +42,7 @@ fn each_directory_is_told_and_served_as_expected() {
         let stray: Vec<_> = listed(&case)
             .into_iter()
             .filter(|path| {
-                !["input", "expected.txt", "endpoints"]
+                !["input", "expected.txt", "endpoints", "conflict-policy"]
                     .iter()
                     .any(|known| path.ends_with(known))
             })
@@ -94,16 +96,20 @@ fn run(case: &Path) -> String {
         .lines()
         .map(|line| line.parse().unwrap())
         .collect();
+    let policy = fs::read_to_string(case.join("conflict-policy")).map_or_else(
+        |_| ConflictPolicy::default(),
+        |text| ConflictPolicy::from_str(text.trim(), false).unwrap(),
+    );
     let work = tempfile::tempdir().unwrap();
     let rules = work.path().join("rules");
     let state = StateDirectory::open(&work.path().join("state")).unwrap();
-    let mut pipeline = Pipeline::new(Times::default(), None);
+    let mut pipeline = Pipeline::new(Times::default(), policy, None);
     let mut out = String::new();
     for (index, step) in steps.iter().enumerate() {
         let now_ms = STEP_MS * (index as u64 + 1);
         let name = step.file_name().unwrap().to_string_lossy().into_owned();
         if name.ends_with("-restart") {
-            pipeline = Pipeline::new(Times::default(), state.load("rules").unwrap());
+            pipeline = Pipeline::new(Times::default(), policy, state.load("rules").unwrap());
         }
         fs::remove_dir_all(&rules).ok();
         copy(step, &rules);

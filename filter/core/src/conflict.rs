@@ -12,13 +12,13 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 
 use crate::limits;
 use crate::overlap::{
     self, Alphabet, Exhausted, Generic, Hashed, Left, Member, Routes, Steps, left, ranges_above,
 };
-use crate::range::SourceRange;
+use crate::range::{SourceAddress, SourceRange};
 use crate::redact::Disclosure;
 use crate::rule::{Class, Condition, FieldMatch, Rank, RouteName, Rule, by_name};
 use crate::wire::Tag;
@@ -140,6 +140,18 @@ impl Conflict {
         }
     }
 
+    /// The same, told by the first route: it is the second one then.
+    #[must_use]
+    pub fn turned(&self) -> Self {
+        Self {
+            first: self.second.clone(),
+            second: self.first.clone(),
+            first_fields: self.second_fields.clone(),
+            second_fields: self.first_fields.clone(),
+            ..self.clone()
+        }
+    }
+
     fn all_fields(&self) -> Vec<String> {
         let mut all = self.first_fields.clone();
         for field in &self.second_fields {
@@ -171,6 +183,28 @@ pub fn conflicts(rules: &[Rule]) -> Conflicts {
         routes: search.involved(&found),
         undecided,
     }
+}
+
+/// Of some routes, the one that takes every Logon that both of a pair take from an address: the best of those that stand
+/// above the two there. For a pair that conflicts from everywhere, any address will do.
+#[must_use]
+pub fn decider<'r>(
+    pair: [&Rule; 2],
+    source: Option<IpAddr>,
+    routes: impl IntoIterator<Item = &'r Rule>,
+) -> Option<&'r Rule> {
+    let source = SourceAddress::from(source.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
+    let tied = pair
+        .iter()
+        .filter_map(|rule| overlap::rank_from(rule, source))
+        .max()?;
+    routes
+        .into_iter()
+        .filter(|rule| overlap::takes_all(rule, pair))
+        .filter_map(|rule| Some((overlap::rank_from(rule, source)?, rule)))
+        .filter(|(rank, _)| *rank > tied)
+        .max_by_key(|(rank, _)| *rank)
+        .map(|(_, rule)| rule)
 }
 
 /// A pair that conflicts.

@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use crate::key::{KIND_PRESENT, KIND_VALUE, anywhere_or_ranges, key_part, kind_of, mix, seed};
-use crate::range::SourceRange;
+use crate::range::{SourceAddress, SourceRange};
 use crate::rule::{Condition, FieldMatch, Rank, Rule};
 use crate::wire::Tag;
 
@@ -388,6 +388,42 @@ fn tighter<'c>(one: &'c Condition, other: &'c Condition) -> Option<&'c Condition
         (_, Condition::Present) => Some(one),
         (Condition::Present, _) => Some(other),
     }
+}
+
+/// Whether every value that meets the first condition meets the second.
+fn implies(tight: &Condition, loose: &Condition) -> bool {
+    match (tight, loose) {
+        (_, Condition::Present) => true,
+        (Condition::Value(value), Condition::Value(other)) => value == other,
+        (Condition::Value(text) | Condition::Prefix(text), Condition::Prefix(prefix)) => {
+            text.starts_with(prefix)
+        }
+        (Condition::Present, Condition::Value(_) | Condition::Prefix(_))
+        | (Condition::Prefix(_), Condition::Value(_)) => false,
+    }
+}
+
+/// Whether a route's conditions on fields hold for every Logon that both of a pair take. What the generic Logon answers
+/// within one set, answered for routes of different sets: they know different bytes.
+pub(crate) fn takes_all(rule: &Rule, pair: [&Rule; 2]) -> bool {
+    let begins = Condition::Prefix(b"FIX"[..].into());
+    rule.fields().iter().all(|field| {
+        let asked = pair.iter().filter_map(|rule| field_of(rule, field.tag));
+        let always = (field.tag == Tag::BEGIN_STRING).then_some(&begins);
+        asked
+            .map(|field| &field.condition)
+            .chain(always)
+            .any(|tight| implies(tight, &field.condition))
+    })
+}
+
+/// How a route ranks for an address; `None` when it is not for it. A route without ranges ranks below `/0`.
+pub(crate) fn rank_from(rule: &Rule, source: SourceAddress) -> Option<(Rank, Option<u8>)> {
+    let ranges = rule.source_ranges().iter();
+    let around = ranges.filter(|range| range.holds(source));
+    let longest = around.map(|range| range.form().length()).max();
+    let is_for = rule.source_ranges().is_empty() || longest.is_some();
+    is_for.then_some((rule.rank(), longest))
 }
 
 pub(crate) fn field_of(rule: &Rule, tag: Tag) -> Option<&FieldMatch> {

@@ -62,6 +62,54 @@ fn what_is_found_is_what_brute_force_finds() {
     result.unwrap();
 }
 
+#[test]
+fn who_decides_between_two_takes_every_logon_of_both() {
+    let config = Config {
+        cases: cases() / 4,
+        ..Config::default()
+    };
+    let decided = std::cell::Cell::new(0_u32);
+    let mut runner = TestRunner::new(config);
+    let result = runner.run(&routes(), |routes| {
+        let all = rules(&routes);
+        let pair = [&all[0], &all[1]];
+        let alone = conflict::conflicts(&all[..2]);
+        let Some(conflict) = alone.shown.first() else {
+            return Ok(());
+        };
+        let source = conflict.witness.source();
+        // From anywhere is from any of these, and each may have its own.
+        let asked = source.map_or(SOURCES.to_vec(), |_| vec![]);
+        let told = source.map(|source| source.to_string());
+        for source in asked.into_iter().chain(told.as_deref()) {
+            let above = (2..routes.len()).filter(|index| {
+                let (both, rank) = (&routes[0], routes[*index].rank(source));
+                routes[*index].is_for(source) && rank > both.rank(source)
+            });
+            let of_both = logons(&routes).into_iter().filter(|logon| {
+                let take = |route: &Naive| route.matches(logon, source);
+                take(&routes[0]) && take(&routes[1])
+            });
+            let of_both: Vec<_> = of_both.collect();
+            let wanted = above
+                .filter(|index| {
+                    of_both
+                        .iter()
+                        .all(|logon| routes[*index].fields_match(logon))
+                })
+                .map(|index| routes[index].rank(source))
+                .max();
+            let found = conflict::decider(pair, Some(source.parse().unwrap()), &all[2..]);
+            decided.set(decided.get() + u32::from(found.is_some()));
+            let found = found.map(|rule| routes[index(&rule.name().name)].rank(source));
+            prop_assert_eq!(found, wanted, "{:?} from {}", conflict, source);
+        }
+        Ok(())
+    });
+    result.unwrap();
+    assert!(decided.get() >= cases() / 40, "{} decided", decided.get());
+}
+
 /// A generator of tables that never conflict, or always do, would prove nothing.
 #[test]
 fn the_generator_makes_conflicts_and_routes_that_stand_above_them() {

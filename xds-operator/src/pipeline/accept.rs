@@ -2,22 +2,22 @@
 //! about it out; pure.
 //!
 //! An object that is invalid, or whose file cannot be read, counts as its last accepted form, else as absent, and
-//! never stops the others. A conflict holds the whole table (`HoldTable`): what was accepted stays, deletions too.
-//! Where nothing was ever accepted, the objects without conflict are.
+//! never stops the others. What a conflict holds back is the question of `hold`: by default the whole table, deletions
+//! too.
 //!
 //! INVARIANT: a set that is accepted compiles; no two of its routes conflict.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fixgw_core::conflict::{Conflict, Conflicts};
 use fixgw_core::decision::Severity;
 use fixgw_core::rule::Rule;
 use fixgw_core::table::{CompileError, Table};
 
+use super::hold::{self, ConflictPolicy};
 use super::validate::{self, Valid, Validated};
 use crate::api::FIXSessionSpec;
-use crate::message::{About, Message, Origin};
+use crate::message::{About, Message};
 use crate::world::{Fault, Faults, Kind, ObjectName, Objects, RulesHalf, Scope};
 
 /// A set of routes that is in force.
@@ -28,6 +28,21 @@ pub struct Accepted {
     /// Their table. Its revision is not the published one.
     pub table: Table,
 }
+
+impl Accepted {
+    pub(super) fn new(candidate: Candidate, table: Table) -> Self {
+        let sessions = candidate.into_iter();
+        Self {
+            sessions: sessions
+                .map(|(name, valid)| (name, valid.session))
+                .collect(),
+            table,
+        }
+    }
+}
+
+/// A set of routes that are well formed, each by itself.
+pub(super) type Candidate = BTreeMap<ObjectName, Valid>;
 
 /// The answer of [`accept`].
 #[derive(Debug)]
@@ -42,28 +57,24 @@ pub struct Acceptance {
 
 /// Decides which set shall be in force.
 #[must_use]
-pub fn accept(previous: Option<&Accepted>, half: &RulesHalf, validated: Validated) -> Acceptance {
+pub fn accept(
+    previous: Option<&Accepted>,
+    half: &RulesHalf,
+    validated: Validated,
+    policy: ConflictPolicy,
+) -> Acceptance {
     let mut faults = half.faults.clone();
     for fault in validated.faults {
         faults.push(fault);
     }
     let mut candidate = validated.rules;
-    let carried = carry(previous, &faults, &mut candidate);
-    let rules: Vec<Rule> = candidate.values().map(|valid| valid.rule.clone()).collect();
-    // The revision is given when it is published.
-    let (accepted, refusals) = match Table::compile(&rules, 0) {
-        Ok(table) => (Some(accepted(candidate, table)), Vec::new()),
+    let mut carried = carry(previous, &faults, &mut candidate);
+    let (accepted, refusals) = match compile(&candidate) {
+        Ok(table) => (Some(Accepted::new(candidate, table)), Vec::new()),
         Err(CompileError::Conflicts(conflicts)) => {
-            let shown = conflicts.shown.iter();
-            let mut messages: Vec<Message> = shown
-                .map(|conflict| conflict_message(conflict, &candidate, previous))
-                .collect();
-            messages.extend(conflicts.more().map(more_message));
-            let rest = match previous {
-                Some(_) => None,
-                None => without_conflict(candidate, &conflicts),
-            };
-            (rest, messages)
+            let held = hold::hold(policy, previous, candidate, *conflicts);
+            carried |= held.carried;
+            (held.accepted, held.messages)
         }
         Err(CompileError::Bound(what, max)) => {
             (None, vec![bound_message(what, max, previous.is_some())])
@@ -83,22 +94,14 @@ pub fn accept(previous: Option<&Accepted>, half: &RulesHalf, validated: Validate
     }
 }
 
-fn accepted(candidate: BTreeMap<ObjectName, Valid>, table: Table) -> Accepted {
-    Accepted {
-        sessions: candidate
-            .into_iter()
-            .map(|(name, valid)| (name, valid.session))
-            .collect(),
-        table,
-    }
+/// The table of a set. Its revision is given when it is published.
+pub(super) fn compile(candidate: &Candidate) -> Result<Table, CompileError> {
+    let rules: Vec<Rule> = candidate.values().map(|valid| valid.rule.clone()).collect();
+    Table::compile(&rules, 0)
 }
 
 /// Adds the last accepted form of what could not be read or is invalid now.
-fn carry(
-    previous: Option<&Accepted>,
-    faults: &Faults,
-    candidate: &mut BTreeMap<ObjectName, Valid>,
-) -> bool {
+fn carry(previous: Option<&Accepted>, faults: &Faults, candidate: &mut Candidate) -> bool {
     let mut carried = false;
     for (name, session) in previous.iter().flat_map(|previous| &previous.sessions) {
         if candidate.contains_key(name)
@@ -115,94 +118,8 @@ fn carry(
     carried
 }
 
-fn without_conflict(
-    mut candidate: BTreeMap<ObjectName, Valid>,
-    conflicts: &Conflicts,
-) -> Option<Accepted> {
-    let out: BTreeSet<ObjectName> = conflicts.routes.iter().map(ObjectName::from).collect();
-    candidate.retain(|name, _| !out.contains(name));
-    let rules: Vec<Rule> = candidate.values().map(|valid| valid.rule.clone()).collect();
-    let table = Table::compile(&rules, 0).ok()?;
-    Some(accepted(candidate, table))
-}
-
-fn conflict_message(
-    conflict: &Conflict,
-    candidate: &BTreeMap<ObjectName, Valid>,
-    previous: Option<&Accepted>,
-) -> Message {
-    let first = ObjectName::from(&conflict.first);
-    let second = ObjectName::from(&conflict.second);
-    let unchanged = |name: &ObjectName| {
-        let now = candidate.get(name).map(|valid| &valid.session.object);
-        let before = previous.and_then(|previous| previous.sessions.get(name));
-        before.is_some_and(|before| now == Some(&before.object))
-    };
-    // The one that is new or edited is the one to look at.
-    let (name, other) = if unchanged(&second) && !unchanged(&first) {
-        (first, second)
-    } else {
-        (second, first)
-    };
-    let kept = if previous.is_some() {
-        "the table in force stays as it is, and every other change and deletion waits, until this is mended"
-    } else {
-        "both are left out, and the other routes are in force"
-    };
-    let origin_of = |name: &ObjectName| candidate.get(name).and_then(origin_in);
-    let there = origin_of(&other).map_or_else(String::new, |origin| {
-        format!("; {} is at {origin}", said(&other))
-    });
-    Message {
-        about: About::Conflict,
-        severity: Severity::Critical,
-        origin: origin_of(&name),
-        object: Some(said(&name)),
-        field: candidate
-            .get(&name)
-            .map(|valid| where_alike(&valid.session.object).to_owned()),
-        what: conflict.what(&said(&other)),
-        meanwhile: kept.to_owned(),
-        mend: format!("{}{there}", conflict.mend()),
-        witness: Some(conflict.witness.clone()),
-    }
-}
-
-fn more_message(what: String) -> Message {
-    Message {
-        about: About::Conflict,
-        severity: Severity::Critical,
-        origin: None,
-        object: None,
-        field: None,
-        what,
-        meanwhile: String::new(),
-        mend: "mend the first ones and the next will be told".to_owned(),
-        witness: None,
-    }
-}
-
-fn origin_in(valid: &Valid) -> Option<Origin> {
-    let session = &valid.session;
-    session.origin_of(where_alike(&session.object))
-}
-
-/// The field that makes a route like another one.
-fn where_alike(spec: &FIXSessionSpec) -> &'static str {
-    if spec.default {
-        "spec.priority"
-    } else if spec.match_fields.is_empty() {
-        "spec.sourceRanges"
-    } else {
-        "spec.matchFields"
-    }
-}
-
-fn said(name: &ObjectName) -> String {
-    format!("{} {name}", Kind::FIXSession.label())
-}
-
-fn bound_message(what: &str, max: usize, held: bool) -> Message {
+/// A set that cannot be compiled because there is too much of it.
+pub(super) fn bound_message(what: &str, max: usize, held: bool) -> Message {
     Message {
         about: About::Bound,
         severity: Severity::Critical,

@@ -6,6 +6,8 @@
 
 pub mod accept;
 pub mod advice;
+mod conflict;
+pub mod hold;
 pub mod publish;
 pub mod resolve;
 pub mod settle;
@@ -18,6 +20,7 @@ use fixgw_core::decision::Severity;
 use fixgw_core::table::Table;
 
 use self::accept::Accepted;
+use self::hold::ConflictPolicy;
 use self::resolve::Endpoints;
 use self::settle::{Settle, Settled, Times};
 use crate::api::FIXSessionSpec;
@@ -70,6 +73,7 @@ impl InForce {
 #[derive(Debug)]
 pub struct Pipeline {
     settle: Settle,
+    policy: ConflictPolicy,
     in_force: Option<InForce>,
     /// The revision of a table from before this start that has not been confirmed by the source yet.
     restored: Option<u64>,
@@ -86,7 +90,7 @@ pub struct Pipeline {
 impl Pipeline {
     /// Begins where the last run ended, if it left something.
     #[must_use]
-    pub fn new(times: Times, saved: Option<Saved>) -> Self {
+    pub fn new(times: Times, policy: ConflictPolicy, saved: Option<Saved>) -> Self {
         let restored = saved.as_ref().map(|saved| saved.table.revision());
         let (in_force, endpoints) = saved.map_or_else(Default::default, |saved| {
             let accepted = Accepted {
@@ -97,6 +101,7 @@ impl Pipeline {
         });
         Self {
             settle: Settle::new(times),
+            policy,
             in_force,
             restored,
             endpoints,
@@ -178,7 +183,8 @@ impl Pipeline {
         let before = self.in_force.as_ref();
         let validated = validate::validate(&half.sessions);
         let advice = advice::advice(&validated.rules);
-        let acceptance = accept::accept(before.map(|it| &it.accepted), half, validated);
+        let before_set = before.map(|it| &it.accepted);
+        let acceptance = accept::accept(before_set, half, validated, self.policy);
         self.of_rules = acceptance.messages;
         // What is advised supposes that what is written takes effect.
         let conflict = |message: &Message| message.about == About::Conflict;

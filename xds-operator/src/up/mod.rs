@@ -548,6 +548,9 @@ fn start_control(
         .arg("--settle-max-ms")
         .arg(args.source.settle_max_ms.to_string());
     command
+        .arg("--conflict-policy")
+        .arg(args.source.conflict_policy.label());
+    command
         .arg("--target-connections-max")
         .arg(capacity.target_connections.to_string());
     // One for each worker, and the main thread's.
