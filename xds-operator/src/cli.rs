@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use fixgw_core::range::SourceRange;
 
 use crate::check::CheckArgs;
+use crate::diff::DiffArgs;
 use crate::explain::ExplainArgs;
 use crate::parse::ParseArgs;
 use crate::pipeline::hold::ConflictPolicy;
@@ -38,6 +39,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Say which route takes a Logon, why, and what the others miss
     Explain(ExplainArgs),
+    /// Say which routes differ between two sets of objects, and which Logons go elsewhere
+    Diff(DiffArgs),
     /// Show how the gateway reads bytes
     Parse(ParseArgs),
     /// Become a program that ends with its parent

@@ -6,7 +6,6 @@
 mod answer;
 mod text;
 
-use std::collections::BTreeSet;
 use std::io::{self, IsTerminal as _, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -16,15 +15,9 @@ use clap::Args;
 use fixgw_core::wire::SOH;
 
 use crate::parse::{self, Format, Given};
-use crate::pipeline::accept::Accepted;
-use crate::pipeline::hold::ConflictPolicy;
-use crate::pipeline::{accept, validate};
 use crate::source::once;
-use crate::world::{ObjectName, World};
+use crate::taken::Taken;
 use answer::{Answer, Asked};
-
-/// FIXSessions that are named where several are left out.
-const NAMED_MAX: usize = 5;
 
 /// `fixgw explain`
 #[derive(Clone, Debug, Args)]
@@ -82,11 +75,9 @@ fn explain(args: &ExplainArgs) -> Result<ExitCode, String> {
     for remark in &given.remarks {
         eprintln!("fixgw explain: {remark}");
     }
-    let (accepted, left_out) = accepted(&read.world)?;
-    if let Some(named) = named(&left_out) {
-        eprintln!(
-            "fixgw explain: left out, because invalid or in conflict: {named}; `fixgw check` says why"
-        );
+    let taken = Taken::of(&read.world)?;
+    if let Some(left_out) = taken.left_out() {
+        eprintln!("fixgw explain: {left_out}");
     }
     let asked = Asked {
         bytes: &given.bytes,
@@ -94,7 +85,7 @@ fn explain(args: &ExplainArgs) -> Result<ExitCode, String> {
         all: args.all,
         reveal: args.reveal,
     };
-    let answer = Answer::new(&accepted, &asked);
+    let answer = Answer::new(&taken.accepted, &asked);
     let mut out = io::BufWriter::new(io::stdout().lock());
     let told = if args.json {
         serde_json::to_writer(&mut out, &answer)
@@ -140,35 +131,4 @@ fn whole(body: &[u8]) -> Vec<u8> {
         .fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
     message.extend(format!("10={sum:03}\x01").into_bytes());
     message
-}
-
-/// What a gateway that starts with these objects would take of them, and the FIXSessions that it would not.
-fn accepted(world: &World) -> Result<(Accepted, BTreeSet<ObjectName>), String> {
-    let validated = validate::validate(&world.rules.sessions);
-    let faulty = world.rules.faults.list.iter();
-    let faulty = faulty.filter_map(|fault| fault.object.as_ref());
-    let written = faulty
-        .map(|(_, name)| name)
-        .chain(world.rules.sessions.keys());
-    let acceptance = accept::accept(None, &world.rules, validated, ConflictPolicy::default());
-    let accepted = acceptance.accepted;
-    let accepted =
-        accepted.ok_or("a gateway would take none of these objects; `fixgw check` says why")?;
-    let left_out = written.filter(|name| !accepted.sessions.contains_key(*name));
-    let left_out = left_out.cloned().collect();
-    Ok((accepted, left_out))
-}
-
-/// The first few names, and how many more there are.
-fn named(names: &BTreeSet<ObjectName>) -> Option<String> {
-    let mut shown: Vec<String> = names
-        .iter()
-        .take(NAMED_MAX)
-        .map(|name| format!("FIXSession {name}"))
-        .collect();
-    let more = names.len().saturating_sub(NAMED_MAX);
-    if more > 0 {
-        shown.push(format!("{more} more"));
-    }
-    (!shown.is_empty()).then(|| shown.join(", "))
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use fixgw_operator::cli::{Cli, Command};
-use fixgw_operator::{check, control, explain, parse, up};
+use fixgw_operator::{check, control, diff, explain, parse, up};
 
 fn main() -> ExitCode {
     match Cli::parse().command {
@@ -12,6 +12,7 @@ fn main() -> ExitCode {
         Command::Control(args) => control::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Parse(args) => parse::run(&args),
         Command::Child(args) => {
             let error = up::child::become_program(args.parent, &args.program, &args.arguments);

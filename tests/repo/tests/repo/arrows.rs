@@ -145,7 +145,7 @@ const MODULE_RULES: &[ModuleRule] = &[
         never_ending: CLOCKS,
     },
     ModuleRule {
-        sentence: "Nothing but `main`, the commands (`up`, `control`, `check`, `explain`) and the other ends names an end that does I/O (`source`, `state`, `receive::logs`, `receive::report`, `xds::server`).",
+        sentence: "Nothing but `main`, the commands (`up`, `control`, `check`, `explain`, `diff`) and the other ends names an end that does I/O (`source`, `state`, `receive::logs`, `receive::report`, `xds::server`).",
         sources: "xds-operator/src",
         modules: &[],
         but: &[
@@ -154,6 +154,7 @@ const MODULE_RULES: &[ModuleRule] = &[
             "control",
             "check",
             "explain",
+            "diff",
             "cli",
             "source",
             "state",
