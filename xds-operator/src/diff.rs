@@ -14,9 +14,9 @@ use fixgw_core::rule::Rule;
 use serde::Serialize;
 
 use crate::message::{Message, count, worst_first};
-use crate::pipeline::accept::{self, Accepted};
 use crate::pipeline::hold::ConflictPolicy;
-use crate::pipeline::validate;
+use crate::pipeline::set::Accepted;
+use crate::pipeline::{accept, validate};
 use crate::said::ShownWitness;
 use crate::source::once;
 use crate::taken::Taken;

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::pipeline::accept::{self, Accepted};
 use crate::pipeline::hold::ConflictPolicy;
-use crate::pipeline::validate;
+use crate::pipeline::set::Accepted;
+use crate::pipeline::{accept, validate};
 use crate::world::{ObjectName, World};
 
 /// FIXSessions that are named where several are left out.

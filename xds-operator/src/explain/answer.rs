@@ -19,7 +19,7 @@ use fixgw_core::wire::{self, Logon, ReadLimits, Reading};
 use serde::Serialize;
 
 use crate::message::{Origin, count};
-use crate::pipeline::accept::Accepted;
+use crate::pipeline::set::Accepted;
 use crate::pipeline::validate;
 
 /// Near misses, and outranked routes, that are told when not all are asked for.

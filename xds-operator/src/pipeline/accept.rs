@@ -4,45 +4,19 @@
 //! An object that is invalid, or whose file cannot be read, counts as its last accepted form, else as absent, and
 //! never stops the others. What a conflict holds back is the question of `hold`: by default the whole table, deletions
 //! too.
-//!
-//! INVARIANT: a set that is accepted compiles; no two of its routes conflict.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fixgw_core::decision::Severity;
-use fixgw_core::rule::Rule;
-use fixgw_core::table::{CompileError, Table};
+use fixgw_core::table::CompileError;
 
+use super::conflict;
 use super::hold::{self, ConflictPolicy};
-use super::validate::{self, Valid, Validated};
+use super::set::{Accepted, Candidate, compile};
+use super::validate::{self, Validated};
 use crate::api::FIXSessionSpec;
 use crate::message::{About, Message};
-use crate::world::{Fault, Faults, Kind, ObjectName, Objects, RulesHalf, Scope};
-
-/// A set of routes that is in force.
-#[derive(Clone, Debug)]
-pub struct Accepted {
-    /// The FIXSessions, in the form that counts.
-    pub sessions: Objects<FIXSessionSpec>,
-    /// Their table. Its revision is not the published one.
-    pub table: Table,
-}
-
-impl Accepted {
-    pub(super) fn new(candidate: Candidate, table: Table) -> Self {
-        let sessions = candidate.into_iter();
-        Self {
-            sessions: sessions
-                .map(|(name, valid)| (name, valid.session))
-                .collect(),
-            table,
-        }
-    }
-}
-
-/// A set of routes that are well formed, each by itself.
-pub(super) type Candidate = BTreeMap<ObjectName, Valid>;
+use crate::world::{Fault, Faults, Kind, Objects, RulesHalf, Scope};
 
 /// The answer of [`accept`].
 #[derive(Debug)]
@@ -77,7 +51,7 @@ pub fn accept(
             (held.accepted, held.messages)
         }
         Err(CompileError::Bound(what, max)) => {
-            (None, vec![bound_message(what, max, previous.is_some())])
+            (None, vec![conflict::bound(what, max, previous.is_some())])
         }
     };
     let in_force = accepted.as_ref().or(previous);
@@ -92,12 +66,6 @@ pub fn accept(
         messages,
         carried,
     }
-}
-
-/// The table of a set. Its revision is given when it is published.
-pub(super) fn compile(candidate: &Candidate) -> Result<Table, CompileError> {
-    let rules: Vec<Rule> = candidate.values().map(|valid| valid.rule.clone()).collect();
-    Table::compile(&rules, 0)
 }
 
 /// Adds the last accepted form of what could not be read or is invalid now.
@@ -116,26 +84,6 @@ fn carry(previous: Option<&Accepted>, faults: &Faults, candidate: &mut Candidate
         }
     }
     carried
-}
-
-/// A set that cannot be compiled because there is too much of it.
-pub(super) fn bound_message(what: &str, max: usize, held: bool) -> Message {
-    Message {
-        about: About::Bound,
-        severity: Severity::Critical,
-        origin: None,
-        object: None,
-        field: None,
-        what: format!("the routes make a table of more than {max} {what}"),
-        meanwhile: if held {
-            "the table in force stays as it is"
-        } else {
-            "no route is in force"
-        }
-        .to_owned(),
-        mend: "delete routes, or split them over two gateways".to_owned(),
-        witness: None,
-    }
 }
 
 fn fault_message(fault: &Fault, in_force: Option<&Accepted>) -> Message {

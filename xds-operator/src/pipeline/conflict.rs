@@ -3,7 +3,7 @@
 use fixgw_core::conflict::Conflict;
 use fixgw_core::decision::Severity;
 
-use super::accept::Candidate;
+use super::set::Candidate;
 use super::validate::Valid;
 use crate::api::FIXSessionSpec;
 use crate::message::{About, Message, Origin};
@@ -129,6 +129,26 @@ pub(super) fn more(what: String, kept: &str) -> Message {
         what,
         mend: "mend the first ones and the next will be told".to_owned(),
         ..about_all(kept)
+    }
+}
+
+/// A set that cannot be compiled because there is too much of it.
+pub(super) fn bound(what: &str, max: usize, held: bool) -> Message {
+    Message {
+        about: About::Bound,
+        severity: Severity::Critical,
+        origin: None,
+        object: None,
+        field: None,
+        what: format!("the routes make a table of more than {max} {what}"),
+        meanwhile: if held {
+            "the table in force stays as it is"
+        } else {
+            "no route is in force"
+        }
+        .to_owned(),
+        mend: "delete routes, or split them over two gateways".to_owned(),
+        witness: None,
     }
 }
 

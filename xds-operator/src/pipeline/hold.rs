@@ -17,8 +17,8 @@ use fixgw_core::conflict::{self, Conflict, Conflicts};
 use fixgw_core::rule::{RouteName, Rule};
 use fixgw_core::table::{CompileError, Table};
 
-use super::accept::{Accepted, Candidate, bound_message, compile};
 use super::conflict::{self as told, Ends};
+use super::set::{Accepted, Candidate, compile};
 use super::validate::{self, Valid};
 use crate::message::Message;
 use crate::world::ObjectName;
@@ -92,7 +92,7 @@ pub(super) fn hold(
     match whole {
         Whole::ByPolicy | Whole::Undecided => {}
         Whole::NoEnd => messages.push(told::no_end(kept)),
-        Whole::Bound(what, max) => messages.push(bound_message(what, max, previous.is_some())),
+        Whole::Bound(what, max) => messages.push(told::bound(what, max, previous.is_some())),
     }
     Held {
         accepted: None,

@@ -10,6 +10,7 @@ mod conflict;
 pub mod hold;
 pub mod publish;
 pub mod resolve;
+pub mod set;
 pub mod settle;
 pub mod translate;
 pub mod validate;
@@ -19,9 +20,9 @@ use std::sync::Arc;
 use fixgw_core::decision::Severity;
 use fixgw_core::table::Table;
 
-use self::accept::Accepted;
 use self::hold::ConflictPolicy;
 use self::resolve::Endpoints;
+use self::set::Accepted;
 use self::settle::{Settle, Settled, Times};
 use crate::api::FIXSessionSpec;
 use crate::message::{About, Message, Origin, Standing, count};
