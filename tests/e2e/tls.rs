@@ -2,6 +2,7 @@
 //! sessions?
 
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::time::Duration;
 
 use fixgw_e2e::echo::EchoEngine;
@@ -17,6 +18,7 @@ use fixgw_e2e::tls::{
     Authority, Client, Files, GATEWAY, Issued, TlsClient, Validity, hello_of_tls_1_1,
 };
 use fixgw_e2e::unbroken::LiveSession;
+use rustix::fs::{CWD, RenameFlags};
 use rustls::version::{TLS12, TLS13};
 use serde_json::Value;
 
@@ -395,12 +397,18 @@ fn a_client_ca_that_is_replaced_decides_about_new_connections_only() {
     live.assert_echoes(b"still here");
 }
 
+/// Both at once: with one after the other, the gateway may see that there is none in between, and say so.
+fn swap(one: &Path, other: &Path) {
+    rustix::fs::renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).unwrap();
+}
+
 #[test]
 fn a_bad_certificate_leaves_the_old_one_in_use_until_it_is_repaired() {
     let scene = Scene::set();
     let gateway = scene.setup().start();
     let mut live = scene.session(&gateway);
     let (certificate, key) = (scene.files.certificate(), scene.files.key());
+    let aside = certificate.with_extension("aside");
     let stranger = scene.authority.issue(GATEWAY);
     let expired = scene.authority.issue_valid(GATEWAY, Validity::Over);
     let early = scene.authority.issue_valid(GATEWAY, Validity::Later);
@@ -431,8 +439,8 @@ fn a_bad_certificate_leaves_the_old_one_in_use_until_it_is_repaired() {
         (
             "a directory",
             &|| {
-                std::fs::remove_file(&certificate).unwrap();
-                std::fs::create_dir(&certificate).unwrap();
+                std::fs::create_dir(&aside).unwrap();
+                swap(&aside, &certificate);
             },
             "cannot be read",
         ),
@@ -456,7 +464,7 @@ fn a_bad_certificate_leaves_the_old_one_in_use_until_it_is_repaired() {
         // The repair with what was in use is noticed; the error of each fault was told once.
         let mark = gateway.mark();
         if certificate.is_dir() {
-            std::fs::remove_dir(&certificate).unwrap();
+            swap(&aside, &certificate);
         }
         put(&scene.issued);
         gateway.wait_said(mark, "INFO", "again the one in use");
