@@ -17,7 +17,7 @@ use crate::pipeline::resolve::Endpoints;
 use crate::pipeline::{accept, advice, translate, validate};
 use crate::said::{Said, ShownWitness};
 use crate::source::once;
-use crate::world::World;
+use crate::world::{ExtraEndpoint, World};
 
 /// `fixgw check`
 #[derive(Clone, Debug, Args)]
@@ -36,6 +36,9 @@ pub struct CheckArgs {
     /// of them together are one set
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
+    /// An endpoint for every port of a Service, beside its EndpointSlices, as `fixgw up` takes them; repeatable
+    #[arg(long = "endpoint", value_name = "NAMESPACE/SERVICE=HOST:PORT")]
+    pub endpoints: Vec<ExtraEndpoint>,
     /// Count a warning as an error
     #[arg(long)]
     pub deny_warnings: bool,
@@ -139,10 +142,10 @@ fn no_routes(shown: &str) -> Message {
 /// Looks, and prints.
 #[must_use]
 pub fn run(args: &CheckArgs) -> ExitCode {
-    let read = match once::read(&args.paths) {
+    let read = match once::read(&args.paths, args.endpoints.clone()) {
         Ok(read) => read,
         Err(error) => {
-            eprintln!("fixgw: {error}");
+            eprintln!("fixgw check: {error}");
             return ExitCode::from(2);
         }
     };

@@ -3,6 +3,7 @@
 //!
 //! Asks what a gateway that has the old set in force would make of the new one: an object that is invalid counts as it was.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,8 +16,9 @@ use serde::Serialize;
 
 use crate::message::{Message, count, worst_first};
 use crate::pipeline::hold::ConflictPolicy;
+use crate::pipeline::resolve::Endpoints;
 use crate::pipeline::set::Accepted;
-use crate::pipeline::{accept, validate};
+use crate::pipeline::{accept, translate, validate};
 use crate::said::ShownWitness;
 use crate::source::once;
 use crate::taken::Taken;
@@ -27,10 +29,10 @@ use crate::world::{Scope, World};
 #[command(after_help = "Examples:
   fixgw diff /etc/fixgw/rules rules
   git worktree add /tmp/main main && fixgw diff /tmp/main/rules rules
-  kubectl get fixsessions -A -o yaml | fixgw diff - rules
   fixgw diff old new --json | jq '.routes[] | select(.change == \"retargeted\")'
 
-Exit codes: 0 no route differs, 1 routes differ, 2 something could not be read, or a gateway would not take the new set.")]
+Exit codes: 0 no route differs, 1 routes differ, or a change would wait, 2 something could not be read, or a gateway would keep
+the old set.")]
 pub struct DiffArgs {
     /// What is in force: a directory of YAML files or a file with FIXSession objects; `-` is standard input
     #[arg(value_name = "OLD")]
@@ -72,7 +74,7 @@ fn diff(args: &DiffArgs) -> Result<ExitCode, String> {
         return Err("standard input can be the old objects or the new ones, not both".to_owned());
     }
     let read = |path: &PathBuf| {
-        let read = once::read(std::slice::from_ref(path));
+        let read = once::read(std::slice::from_ref(path), Vec::new());
         read.map_err(|error| error.to_string())
     };
     let (old, new) = (read(&args.old)?, read(&args.new)?);
@@ -83,12 +85,18 @@ fn diff(args: &DiffArgs) -> Result<ExitCode, String> {
         eprintln!("fixgw diff: of {}, {left_out}", old.shown);
     }
     let (after, messages) = applied(&before.accepted, &new.world, args.conflict_policy);
+    let waits = messages
+        .iter()
+        .any(|message| message.severity > Severity::Warn);
     for message in messages {
         eprintln!("{message}");
     }
     let after =
         after.ok_or("a gateway would keep all of the old set, because of what is told above")?;
     let found = moves::moves(&rules(&before.accepted), &rules(&after));
+    for nobody in unanswered(&found, &new.world) {
+        eprintln!("fixgw diff: {nobody}");
+    }
     let mut out = io::BufWriter::new(io::stdout().lock());
     let told = if args.json {
         serde_json::to_writer(&mut out, &Shown::new(&found, args.reveal))
@@ -100,8 +108,27 @@ fn diff(args: &DiffArgs) -> Result<ExitCode, String> {
     match told.and_then(|()| out.flush()) {
         // Who reads no further has had enough.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.to_string()),
-        Ok(()) | Err(_) => Ok(ExitCode::from(u8::from(!found.routes.is_empty()))),
+        Ok(()) | Err(_) => Ok(ExitCode::from(u8::from(waits || !found.routes.is_empty()))),
     }
+}
+
+/// New targets that nobody answers for. A set without any Service says nothing of that.
+fn unanswered(found: &Moves, new: &World) -> Vec<String> {
+    if new.endpoints.services.is_empty() {
+        return Vec::new();
+    }
+    let (endpoints, _) = Endpoints::default().next(&new.endpoints);
+    let led = found
+        .routes
+        .iter()
+        .filter(|changed| changed.before != changed.after)
+        .filter_map(|changed| changed.after.as_ref());
+    let targets: BTreeSet<&str> = led.map(fixgw_core::rule::Target::as_str).collect();
+    let nobody = targets.into_iter().filter_map(|target| {
+        let (what, mend) = translate::unanswered(target, &endpoints)?;
+        Some(format!("{target}: {what}; {mend}"))
+    });
+    nobody.collect()
 }
 
 /// A file that cannot be read hides objects, and what is hidden would look deleted.
@@ -196,9 +223,7 @@ fn headline(changed: &ChangedRoute) -> String {
             "~ FIXSession {route} takes other Logons, or ranks otherwise, and leads to {after}, not to {before} any more"
         ),
         Change::Relabelled => {
-            format!(
-                "~ FIXSession {route} names its fields otherwise, or shows more or less of them"
-            )
+            format!("~ FIXSession {route} names its fields otherwise, or logs more or less of them")
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod control;
 pub mod diff;
 pub mod explain;
 pub mod message;
+mod names;
 pub mod parse;
 pub mod pipeline;
 pub mod receive;

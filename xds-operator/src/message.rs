@@ -69,6 +69,8 @@ pub enum About {
     Shadowed,
     /// A hold that outlasts the Logon.
     HoldTimeout,
+    /// A condition that is hardly meant as it is written.
+    Slip,
     /// A set without a route.
     NoRoute,
     /// What the gateway does.
@@ -86,6 +88,7 @@ impl About {
             Self::Target => "target",
             Self::Shadowed => "shadowed",
             Self::HoldTimeout => "hold_timeout",
+            Self::Slip => "slip",
             Self::NoRoute => "no_route",
             Self::Course => "course",
         }
@@ -101,6 +104,7 @@ impl About {
             Self::Target => "Nobody answers for a route's target.",
             Self::Shadowed => "A route can never be chosen: others take everything before it.",
             Self::HoldTimeout => "A Logon may be held for longer than engines take it.",
+            Self::Slip => "A condition is hardly meant as it is written.",
             Self::NoRoute => "The set has no route.",
             Self::Course => "What the gateway does.",
         }
@@ -212,6 +216,8 @@ pub fn worst_first(messages: &mut [Message]) {
     messages.sort_by(|a, b| {
         b.severity
             .cmp(&a.severity)
+            // What has no place sums up.
+            .then_with(|| a.origin.is_none().cmp(&b.origin.is_none()))
             .then_with(|| a.origin.cmp(&b.origin))
             .then_with(|| a.object.cmp(&b.object))
     });

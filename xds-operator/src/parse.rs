@@ -7,7 +7,6 @@
 mod account;
 mod input;
 mod jsonl;
-mod names;
 mod table;
 
 use std::fs::File;

@@ -1,11 +1,12 @@
 //! What would a gateway that starts with these objects take of them? For the commands that ask about it without running
 //! one; pure.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
+use crate::pipeline::accept;
 use crate::pipeline::hold::ConflictPolicy;
 use crate::pipeline::set::Accepted;
-use crate::pipeline::{accept, validate};
+use crate::pipeline::validate::{self, Valid};
 use crate::world::{ObjectName, World};
 
 /// FIXSessions that are named where several are left out.
@@ -16,7 +17,8 @@ const NAMED_MAX: usize = 5;
 pub struct Taken {
     /// Its routes.
     pub accepted: Accepted,
-    left_out: BTreeSet<ObjectName>,
+    /// FIXSessions that it would not take, with what they are where they are well formed: then they are in a conflict.
+    pub left_out: BTreeMap<ObjectName, Option<Valid>>,
 }
 
 impl Taken {
@@ -26,6 +28,7 @@ impl Taken {
     /// When a gateway would take nothing, in words.
     pub fn of(world: &World) -> Result<Self, String> {
         let validated = validate::validate(&world.rules.sessions);
+        let well_formed = validated.rules.clone();
         // With nothing before, the policy makes no difference.
         let policy = ConflictPolicy::default();
         let acceptance = accept::accept(None, &world.rules, validated, policy);
@@ -38,7 +41,9 @@ impl Taken {
             .map(|(_, name)| name)
             .chain(world.rules.sessions.keys());
         let left_out = written.filter(|name| !accepted.sessions.contains_key(*name));
-        let left_out = left_out.cloned().collect();
+        let left_out = left_out
+            .map(|name| (name.clone(), well_formed.get(name).cloned()))
+            .collect();
         Ok(Self { accepted, left_out })
     }
 
@@ -47,7 +52,7 @@ impl Taken {
     pub fn left_out(&self) -> Option<String> {
         let mut shown: Vec<String> = self
             .left_out
-            .iter()
+            .keys()
             .take(NAMED_MAX)
             .map(|name| format!("FIXSession {name}"))
             .collect();

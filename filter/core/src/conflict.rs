@@ -93,7 +93,7 @@ impl Conflict {
                 format!("takes the same Logons as {first}, by the same values of {fields}{from}")
             }
             (Class::Exact, false) => format!(
-                "and {first} take the same Logon with equally many fields, {fields} here and {} there{from}: {witness}",
+                "takes a Logon that {first} takes too, with equally many fields, {fields} here and {} there{from}: {witness}",
                 joined(&self.first_fields)
             ),
             (Class::Wildcard, true) if self.second_fields.is_empty() => {
@@ -104,7 +104,7 @@ impl Conflict {
             ),
             (Class::Wildcard, false) => {
                 format!(
-                    "and {first} take the same Logon by the same `priority` {weight}{from}: {witness}"
+                    "takes a Logon that {first} takes too, by the same `priority` {weight}{from}: {witness}"
                 )
             }
             (Class::Default, _) => {

@@ -3,6 +3,8 @@
 //! For people who look for the reason that a session is not routed (`fixgw explain`). Decides nothing: whether a condition
 //! holds is asked of [`Condition::holds`](crate::rule::Condition::holds), as everywhere.
 
+use alloc::vec::Vec;
+
 use crate::redact::FieldValue;
 use crate::rule::{Condition, FieldMatch};
 use crate::wire::{Field, Fields, Item, Logon, Tag};
@@ -35,6 +37,10 @@ pub enum Why {
     Blanks,
     /// Both.
     CaseAndBlanks,
+    /// One letter is another one, missing, too many, or has changed places with the next one.
+    OneLetter,
+    /// It stands in another tag.
+    OtherTag(Tag),
     /// The value is another.
     Other,
 }
@@ -52,6 +58,8 @@ impl Why {
             Self::Case => "case",
             Self::Blanks => "blanks",
             Self::CaseAndBlanks => "case_and_blanks",
+            Self::OneLetter => "one_letter",
+            Self::OtherTag(_) => "other_tag",
             Self::Other => "other",
         }
     }
@@ -87,12 +95,14 @@ pub fn judge<'a>(wanted: &FieldMatch, logon: &Logon<'a>) -> Result<FieldValue<'a
     } else if let Some(data) = data_that_holds(wanted, logon) {
         Why::InsideData(data)
     } else {
-        match first {
+        let why = match first {
             None if is_misspelt(wanted, logon) => Why::MalformedTag,
             None => Why::Absent,
             Some(first) if first.is_empty() => Why::Empty,
             Some(first) => slip(&wanted.condition, first.reveal()),
-        }
+        };
+        let other = (!why.is_slip()).then(|| tag_that_holds(wanted, logon));
+        other.flatten().map_or(why, Why::OtherTag)
     };
     Err(Miss { why, got: first })
 }
@@ -105,9 +115,52 @@ fn slip(condition: &Condition, value: &[u8]) -> Why {
         Why::Case
     } else if holds_in_some_case(condition, trimmed) {
         Why::CaseAndBlanks
+    } else if is_one_letter_off(condition, value) {
+        Why::OneLetter
     } else {
         Why::Other
     }
+}
+
+/// Bytes of a value below which nearly everything is one letter off, or stands somewhere else by chance.
+const TELLING_BYTES_MIN: usize = 4;
+
+fn is_one_letter_off(condition: &Condition, value: &[u8]) -> bool {
+    let Condition::Value(wanted) = condition else {
+        return false;
+    };
+    if wanted.len() < TELLING_BYTES_MIN {
+        return false;
+    }
+    let same = |one: &[u8], other: &[u8]| one.iter().zip(other).take_while(|(a, b)| a == b).count();
+    let ahead = same(wanted, value);
+    let behind = |text: &[u8]| text.get(ahead..).unwrap_or_default().to_vec();
+    let (mut one, mut other) = (behind(wanted), behind(value));
+    one.reverse();
+    other.reverse();
+    let at_the_end = same(&one, &other);
+    // What is left between what both begin with and what both end with.
+    match (one.len() - at_the_end, other.len() - at_the_end) {
+        (1, 0 | 1) | (0, 1) => true,
+        (2, 2) => {
+            let between = |text: &[u8]| text.get(at_the_end..).unwrap_or_default().to_vec();
+            let swapped: Vec<u8> = between(&one).into_iter().rev().collect();
+            swapped == between(&other)
+        }
+        _ => false,
+    }
+}
+
+/// The field of another tag that has what is wanted.
+fn tag_that_holds(wanted: &FieldMatch, logon: &Logon<'_>) -> Option<Tag> {
+    match &wanted.condition {
+        Condition::Value(value) if value.len() >= TELLING_BYTES_MIN => {}
+        Condition::Value(_) | Condition::Prefix(_) | Condition::Present => return None,
+    }
+    logon.fields().find_map(|item| match item {
+        Item::Field(field) if wanted.condition.holds(field.value.reveal()) => Some(field.tag),
+        Item::Field(_) | Item::Malformed(_) => None,
+    })
 }
 
 fn trimmed(value: &[u8]) -> &[u8] {
@@ -232,7 +285,21 @@ mod tests {
                 "35=A|49= broker_a|",
                 "case_and_blanks  broker_a",
             ),
-            ("BROKER_A", "35=A|49=BROKER_B|", "other BROKER_B"),
+            ("BROKER_A", "35=A|49=BROKER_B|", "one_letter BROKER_B"),
+            ("BROKER_A", "35=A|49=BROKER_|", "one_letter BROKER_"),
+            ("BROKER_A", "35=A|49=BROKR_A|", "one_letter BROKR_A"),
+            ("BROKER_A", "35=A|49=BROKKER_A|", "one_letter BROKKER_A"),
+            ("BROKER_A", "35=A|49=BROKE_RA|", "one_letter BROKE_RA"),
+            ("BROKER_A", "35=A|49=BROKE_AR|", "other BROKE_AR"),
+            ("BROKER_A", "35=A|49=BREKOR_A|", "other BREKOR_A"),
+            ("ABC", "35=A|49=ABD|", "other ABD"),
+            (
+                "BROKER_A",
+                "35=A|49=GATEWAY|56=BROKER_A|",
+                "other_tag GATEWAY",
+            ),
+            ("BROKER_A", "35=A|56=BROKER_A|", "other_tag nothing"),
+            ("ABC", "35=A|56=ABC|", "absent nothing"),
             ("BR*", "35=A|49=B|", "other B"),
             ("BROKER_A", "35=A|49=X|49=Y|49=BROKER_A|", "later X"),
             ("BROKER_A", "35=A|49=|49=BROKER_A|", "later "),

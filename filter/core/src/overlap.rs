@@ -468,7 +468,9 @@ fn fresh_byte<'r>(rules: impl Iterator<Item = &'r Rule>) -> u8 {
             }
         }
     }
-    let mut readable = (b'0'..=b'9').chain(b'a'..=b'z').chain(b'A'..=b'Z');
+    let letters = (b'0'..=b'9').chain(b'a'..=b'z').chain(b'A'..=b'Z');
+    // None that would be taken for something else where a Logon is printed.
+    let mut readable = letters.chain(*b"-_.:/+#@~!$%&");
     let is_free = |byte: &u8| known.get(usize::from(*byte)) == Some(&false);
     readable.find(is_free).unwrap_or(0xFF)
 }

@@ -25,6 +25,8 @@ pub struct Shadowed {
     pub by: Vec<RouteName>,
     /// Whether they stand above it by longer source ranges alone.
     pub by_range: bool,
+    /// Whether one of them is of a higher class, so that no `priority` helps.
+    pub by_class: bool,
 }
 
 /// What was found among rules.
@@ -98,6 +100,9 @@ fn told(rule: &Rule, matching: &[&Rule]) -> Shadowed {
     Shadowed {
         route: rule.name().clone(),
         rank: rule.rank(),
+        by_class: by
+            .iter()
+            .any(|other| other.rank().class > rule.rank().class),
         by_range: by.iter().all(|other| other.rank() == rule.rank()),
         by: names,
     }

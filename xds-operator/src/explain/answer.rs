@@ -15,15 +15,21 @@ use fixgw_core::readiness::Readiness;
 use fixgw_core::redact::{self, Disclosure, FieldValue};
 use fixgw_core::rule::{Class, Condition, FieldMatch, Rule};
 use fixgw_core::table::{MatchRank, Table};
-use fixgw_core::wire::{self, Logon, ReadLimits, Reading};
+use fixgw_core::wire::{self, Logon, ReadLimits, Reading, Tag};
 use serde::Serialize;
 
 use crate::message::{Origin, count};
-use crate::pipeline::set::Accepted;
-use crate::pipeline::validate;
+use crate::names;
+use crate::pipeline::resolve::Endpoints;
+use crate::pipeline::{translate, validate};
+use crate::taken::Taken;
+use crate::world::EndpointsHalf;
 
 /// Near misses, and outranked routes, that are told when not all are asked for.
 pub(super) const SHOWN_MAX: usize = 5;
+
+/// Misses that are told when no route takes a Logon and none is near.
+const FAR_SHOWN_MAX: usize = 3;
 
 /// What is asked.
 pub(super) struct Asked<'b> {
@@ -55,8 +61,13 @@ pub(super) struct Answer {
     /// Where it comes from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) source: Option<String>,
-    /// What is told of routes: the chosen one, outranked ones, misses, the nearest first.
+    /// Why nobody answers for the target, and what would mend it: then the gateway holds or closes the connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) unanswered: Option<String>,
+    /// What is told of routes: the chosen one, those that would be but are left out, outranked ones, misses, the nearest first.
     pub(super) routes: Vec<RouteAnswer>,
+    /// FIXSessions that no gateway would take as they are written, because they are invalid or in conflict.
+    pub(super) left_out: Vec<String>,
     /// How many routes there are that nothing is told of.
     pub(super) routes_not_told: usize,
     #[serde(skip)]
@@ -75,6 +86,8 @@ pub(super) enum Verdict {
     Disputed,
     /// It matches, and another one comes before it.
     Outranked,
+    /// It matches, and is left out because it is in a conflict.
+    LeftOut,
     /// A condition does not hold.
     Misses,
 }
@@ -137,7 +150,8 @@ struct Judged<'r, 'b> {
 }
 
 impl Answer {
-    pub(super) fn new(accepted: &Accepted, asked: &Asked<'_>) -> Self {
+    pub(super) fn new(taken: &Taken, endpoints: &EndpointsHalf, asked: &Asked<'_>) -> Self {
+        let accepted = &taken.accepted;
         let record = decide(&accepted.table, asked);
         let mut answer = Self {
             decision: record.decision.label(),
@@ -146,14 +160,16 @@ impl Answer {
             received: received(&record, &accepted.table, asked),
             received_bytes: asked.bytes.len(),
             source: asked.source.map(|source| source.to_string()),
+            unanswered: unanswered(&record, endpoints),
             routes: Vec::new(),
+            left_out: taken.left_out.keys().map(ToString::to_string).collect(),
             routes_not_told: accepted.sessions.len(),
             is_logon: false,
             has_ranges: false,
         };
         if let Reading::Logon(logon) = wire::read(asked.bytes, &ReadLimits::default()) {
             answer.is_logon = true;
-            answer.tell(accepted, &logon, &record, asked);
+            answer.tell(taken, &logon, &record, asked);
         }
         answer
     }
@@ -181,11 +197,12 @@ impl Answer {
 
     fn tell(
         &mut self,
-        accepted: &Accepted,
+        taken: &Taken,
         logon: &Logon<'_>,
         record: &DecisionRecord,
         asked: &Asked<'_>,
     ) {
+        let accepted = &taken.accepted;
         let rules: Vec<(Rule, Option<&Origin>)> = accepted
             .sessions
             .iter()
@@ -205,10 +222,22 @@ impl Answer {
         matching.sort_by(|a, b| b.rank().cmp(&a.rank()).then(a.name().cmp(b.name())));
         let best = matching.first().map(Judged::rank);
         missing.sort_by_cached_key(|judged| judged.distance(best));
+        let left_out = taken.left_out.values().flatten();
+        let mut left_out: Vec<Judged<'_, '_>> = left_out
+            .map(|valid| Judged::new(&valid.rule, valid.session.origin.as_ref(), logon, source))
+            .filter(Judged::matches)
+            .collect();
+        left_out.sort_by(|a, b| b.rank().cmp(&a.rank()).then(a.name().cmp(b.name())));
         let told_outranked = if asked.all { usize::MAX } else { 1 + SHOWN_MAX };
-        let told_missing = |judged: &&Judged<'_, '_>| asked.all || judged.is_near();
-        let told_missing = missing.iter().filter(told_missing);
-        let told_missing = told_missing.take(if asked.all { usize::MAX } else { SHOWN_MAX });
+        let near = missing.iter().filter(|judged| judged.is_near()).count();
+        let told_missing = match (asked.all, near) {
+            (true, _) => usize::MAX,
+            // Where nobody takes it, something is better than nothing.
+            (false, 0) if best.is_none() => FAR_SHOWN_MAX,
+            (false, near) => near.min(SHOWN_MAX),
+        };
+        // The nearest ones stand first.
+        let told_missing = missing.iter().take(told_missing);
         let teller = Teller {
             table: &accepted.table,
             asked,
@@ -229,13 +258,30 @@ impl Answer {
                     teller.route(judged, Verdict::Outranked, Some(standing))
                 }
             })
+            .chain(left_out.iter().take(told_outranked).map(|judged| {
+                let standing = best.and_then(|best| would_stand(judged.rank(), best));
+                teller.route(judged, Verdict::LeftOut, standing)
+            }))
             .chain(told_missing.map(|judged| {
                 let standing = best.and_then(|best| would_stand(judged.best_rank(), best));
                 teller.route(judged, Verdict::Misses, standing)
             }))
             .collect();
-        self.routes_not_told = rules.len() - self.routes.len();
+        let told = self.routes.iter();
+        let told = told.filter(|route| route.verdict != Verdict::LeftOut);
+        self.routes_not_told = rules.len() - told.count();
     }
+}
+
+/// Why nobody answers for the target that was decided. Objects without any Service say nothing of that.
+fn unanswered(record: &DecisionRecord, endpoints: &EndpointsHalf) -> Option<String> {
+    let target = record.target.as_ref()?;
+    if endpoints.services.is_empty() {
+        return None;
+    }
+    let (endpoints, _) = Endpoints::default().next(endpoints);
+    let (what, mend) = translate::unanswered(target, &endpoints)?;
+    Some(format!("{what}; {mend}"))
 }
 
 /// What the filter does with these bytes when every target is ready, and the counterparty sends nothing more.
@@ -371,10 +417,11 @@ impl<'r, 'b> Judged<'r, 'b> {
     }
 
     /// Nearest first: what is in the way, then whether it would have come first, then by name.
-    fn distance(&self, best: Option<MatchRank>) -> (usize, usize, bool, String) {
+    fn distance(&self, best: Option<MatchRank>) -> (bool, usize, usize, bool, String) {
         let behind = best.is_some_and(|best| self.best_rank() <= best);
         let held = self.fields.iter().filter(|(_, answer)| answer.is_ok());
         (
+            !self.is_near(),
             self.true_misses(),
             usize::MAX - held.count(),
             behind,
@@ -549,7 +596,17 @@ fn why_in_words(why: Why) -> String {
         Why::CaseAndBlanks => {
             " (differs in case, and has blanks or control characters around it)".to_owned()
         }
+        Why::OneLetter => " (differs in one letter)".to_owned(),
+        Why::OtherTag(tag) => format!(" (it stands in tag {}{})", tag.get(), in_brackets(tag)),
         Why::Other => String::new(),
+    }
+}
+
+/// The tag's name, where it has one that is known.
+fn in_brackets(tag: Tag) -> String {
+    match names::of(tag.get()) {
+        "" => String::new(),
+        name => format!(", {name}"),
     }
 }
 

@@ -4,6 +4,9 @@ use std::io::{self, Write};
 
 use super::answer::{Answer, RouteAnswer, Verdict};
 
+/// FIXSessions that are named where several are left out.
+const LEFT_OUT_SHOWN_MAX: usize = 5;
+
 /// Writes it: what becomes of the Logon, the route that takes it, those that it comes before, and near misses.
 pub(super) fn write(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
     if let Some(received) = &answer.received {
@@ -25,14 +28,53 @@ pub(super) fn write(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
     for route in of(Verdict::Chosen).chain(of(Verdict::Disputed)) {
         conditions(route, true, out)?;
     }
+    if let Some(unanswered) = &answer.unanswered {
+        writeln!(out, "but        nobody answers there: {unanswered}")?;
+    }
+    section(
+        "would take it, but is in a conflict (`fixgw check` tells which): a gateway that runs keeps what it accepted last",
+        of(Verdict::LeftOut),
+        true,
+        out,
+    )?;
     section("it comes before", of(Verdict::Outranked), false, out)?;
     section("misses, the nearest first", of(Verdict::Misses), true, out)?;
+    left_out(answer, out)?;
     match answer.routes_not_told {
         0 => Ok(()),
         _ if !answer.is_logon() => Ok(()),
         1 => writeln!(out, "1 more route; --all tells of it"),
         more => writeln!(out, "{more} more routes; --all tells of them"),
     }
+}
+
+/// FIXSessions that no gateway would take as they are written, but for those that were told of.
+fn left_out(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
+    let told = |name: &&String| {
+        let of_it =
+            |route: &RouteAnswer| route.verdict == Verdict::LeftOut && route.route == **name;
+        !answer.routes.iter().any(of_it)
+    };
+    let names: Vec<&String> = answer.left_out.iter().filter(told).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let shown: Vec<String> = names
+        .iter()
+        .take(LEFT_OUT_SHOWN_MAX)
+        .map(|name| format!("FIXSession {name}"))
+        .collect();
+    let more = names.len() - shown.len();
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
+    writeln!(
+        out,
+        "left out, because invalid or in conflict: {}{more}; `fixgw check` says why",
+        shown.join(", ")
+    )
 }
 
 fn headline(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {

@@ -6,7 +6,7 @@ use fixgw_core::decision::Reason;
 use fixgw_core::wire::{self, Field, Framing, SOH, Tag};
 
 use super::account::{Account, Row, Verdict};
-use super::names;
+use crate::names;
 
 /// Columns of a value before its note moves to the right of the others'.
 const VALUE_COLUMNS: usize = 24;

@@ -1,16 +1,19 @@
-//! What is allowed, and hardly meant? Routes that can never be chosen, and holds that outlast the Logon; pure.
+//! What is allowed, and hardly meant? Routes that can never be chosen, holds that outlast the Logon, and conditions that were
+//! written in another sense; pure.
 //!
 //! Warnings only: nothing here keeps an object from taking effect.
 
 use std::collections::BTreeMap;
 
 use fixgw_core::decision::Severity;
-use fixgw_core::rule::{Class, Rule};
+use fixgw_core::rule::{Class, Condition, Rule};
 use fixgw_core::shadow::{self, Shadowed};
+use fixgw_core::wire::Tag;
 
 use super::validate::Valid;
 use crate::api;
 use crate::message::{About, Message, count};
+use crate::names;
 use crate::world::{Kind, ObjectName};
 
 /// Seconds that engines take a Logon for, by its `SendingTime` (the FIX session layer leaves the figure to the engine; 120 is
@@ -33,8 +36,9 @@ pub fn advice(rules: &BTreeMap<ObjectName, Valid>) -> Vec<Message> {
     let held = rules
         .iter()
         .filter_map(|(name, valid)| hold_message(name, valid));
+    let slips = rules.iter().flat_map(|(name, valid)| slips(name, valid));
     let undecided = shadows.undecided.then(undecided_message);
-    shadowed.chain(held).chain(undecided).collect()
+    shadowed.chain(held).chain(slips).chain(undecided).collect()
 }
 
 fn of(name: &ObjectName, valid: &Valid, about: About, field: &str) -> Message {
@@ -52,13 +56,21 @@ fn of(name: &ObjectName, valid: &Valid, about: About, field: &str) -> Message {
 }
 
 fn shadowed_message(name: &ObjectName, valid: &Valid, shadowed: &Shadowed) -> Message {
-    let (field, mend) = match (shadowed.rank.class, shadowed.by_range) {
-        (_, true) => (
+    let (field, mend) = match (shadowed.rank.class, shadowed.by_range, shadowed.by_class) {
+        (_, true, _) => (
             "spec.sourceRanges",
             "delete it, or narrow the ranges of the others",
         ),
-        (Class::Exact, false) => ("spec.matchFields", "delete it, or give it one more field"),
-        (Class::Wildcard | Class::Default, false) => {
+        (Class::Exact, false, _) => ("spec.matchFields", "delete it, or give it one more field"),
+        (Class::Wildcard, false, true) => (
+            "spec.matchFields",
+            "no `priority` helps, for a route of values only comes before every pattern: give it values only, too, or delete it",
+        ),
+        (Class::Default, false, true) => (
+            "spec.default",
+            "no `priority` helps, for every other route comes before a default one: narrow the others, or delete it",
+        ),
+        (Class::Wildcard | Class::Default, false, false) => {
             ("spec.priority", "give it a larger `priority`, or delete it")
         }
     };
@@ -99,6 +111,57 @@ fn hold_message(name: &ObjectName, valid: &Valid) -> Option<Message> {
         mend: format!("write `{}s` or less", HOLD_MS_MAX / 1_000),
         ..of(name, valid, About::HoldTimeout, "spec.holdTimeout")
     })
+}
+
+/// Conditions that somebody wrote in another sense than the gateway reads them in. No message holds the value.
+fn slips(name: &ObjectName, valid: &Valid) -> impl Iterator<Item = Message> {
+    let fields = valid.rule.fields().iter();
+    fields.flat_map(move |field| {
+        let (bytes, is_value) = match &field.condition {
+            Condition::Value(bytes) => (&**bytes, true),
+            Condition::Prefix(bytes) => (&**bytes, false),
+            Condition::Present => (&[][..], false),
+        };
+        let (first, last) = (bytes.first(), bytes.last().filter(|_| is_value));
+        let blank = [first, last].into_iter().flatten().any(|byte| *byte <= b' ');
+        let star = is_value && bytes.contains(&b'*');
+        let path = format!("spec.matchFields.{}", field.label);
+        let told = [
+            blank.then_some((
+                "has a blank or control character at its end or beginning: some engines take it off, so that such a Logon is refused",
+                "leave it out",
+            )),
+            star.then_some((
+                "has a `*` in a `value`, where it stands for itself",
+                "for values that begin with something, use `pattern`",
+            )),
+        ];
+        let told = told.into_iter().flatten().map(|(what, mend)| (what.to_owned(), mend.to_owned()));
+        told.chain(misnamed(&field.label, field.tag))
+            .map(move |(what, mend)| Message {
+                what,
+                mend,
+                ..of(name, valid, About::Slip, &path)
+            })
+            .collect::<Vec<_>>()
+    })
+}
+
+/// The number is what is matched: a name that the specification has for another number is a slip.
+fn misnamed(label: &str, tag: Tag) -> Option<(String, String)> {
+    let written = label.trim_end_matches(|letter: char| letter.is_ascii_digit());
+    let other = names::tag_of(written).filter(|other| *other != tag.get())?;
+    let number = tag.get();
+    let instead = Some(names::of(number))
+        .filter(|name| !name.is_empty())
+        .map_or_else(
+            || format!("write `{written}{other}`, or give the key another name"),
+            |name| format!("write `{written}{other}` or `{name}{number}`"),
+        );
+    Some((
+        format!("matches tag {number}, and {written} is tag {other}"),
+        instead,
+    ))
 }
 
 fn undecided_message() -> Message {

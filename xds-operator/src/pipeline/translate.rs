@@ -57,13 +57,19 @@ pub fn translate(
     (snapshot, messages)
 }
 
-fn unresolved_message(
-    target: &str,
-    reason: &Unresolved,
-    users: &[(&ObjectName, &Located<FIXSessionSpec>)],
-) -> Message {
+/// Why nobody answers for a target, and what would mend it; `None` when somebody does.
+#[must_use]
+pub fn unanswered(target: &str, endpoints: &Endpoints) -> Option<(String, String)> {
+    let asked = Asked::parse(target);
+    let answer = asked.map_or(Err(Unresolved::NoService), |asked| {
+        Resolver::new(endpoints).resolve(asked)
+    });
+    answer.err().map(|reason| in_words(target, &reason))
+}
+
+fn in_words(target: &str, reason: &Unresolved) -> (String, String) {
     let (service, port) = target.rsplit_once(':').unwrap_or((target, ""));
-    let (what, mend) = match reason {
+    match reason {
         Unresolved::NoService => (
             format!("there is no Service {service}"),
             format!(
@@ -116,7 +122,15 @@ fn unresolved_message(
             ),
             "look at its engine".to_owned(),
         ),
-    };
+    }
+}
+
+fn unresolved_message(
+    target: &str,
+    reason: &Unresolved,
+    users: &[(&ObjectName, &Located<FIXSessionSpec>)],
+) -> Message {
+    let (what, mend) = in_words(target, reason);
     let more = match users.len() {
         0 | 1 => "the route is registered, and its Logons are refused until then".to_owned(),
         2 => "this and 1 more route are registered, and their Logons are refused until then"

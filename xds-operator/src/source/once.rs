@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::directory::{self, DirectoryError, Pass};
-use crate::world::World;
+use crate::world::{ExtraEndpoint, World};
 
 /// How messages name standard input.
 pub const STDIN: &str = "stdin";
@@ -45,7 +45,7 @@ pub struct Read {
 ///
 /// # Errors
 /// When one of them cannot be read as a whole. A file within a directory is a fault of the World.
-pub fn read(paths: &[PathBuf]) -> Result<Read, OnceError> {
+pub fn read(paths: &[PathBuf], extra: Vec<ExtraEndpoint>) -> Result<Read, OnceError> {
     let mut pass = Pass::default();
     let mut contents = Vec::new();
     for path in paths {
@@ -79,7 +79,7 @@ pub fn read(paths: &[PathBuf]) -> Result<Read, OnceError> {
         let content = read.unwrap_or_else(|error| directory::unreadable(&shown, &error));
         contents.push(Arc::new(content));
     }
-    let world = directory::gather(&contents, pass.faults, Vec::new(), None, &all);
+    let world = directory::gather(&contents, pass.faults, extra, None, &all);
     Ok(Read { world, shown: all })
 }
 
@@ -119,7 +119,9 @@ mod tests {
         let session = "apiVersion: fixgateway.io/v1alpha1\nkind: FIXSession\nmetadata: { name: a }\n\
                        spec: { default: true, priority: 1, target: { service: { name: s, port: 1 } } }\n";
         fs::write(&file, session).unwrap();
-        let world = read(&[directory.path().to_owned(), file]).unwrap().world;
+        let world = read(&[directory.path().to_owned(), file], Vec::new())
+            .unwrap()
+            .world;
         assert_eq!(world.rules.sessions.len(), 1);
         assert_eq!(world.rules.faults.list, []);
     }

@@ -78,12 +78,18 @@ const NAMES: [(u32, &str); 71] = [
 ];
 
 /// The tag's name, or nothing.
-pub(super) fn of(tag: u32) -> &'static str {
+pub(crate) fn of(tag: u32) -> &'static str {
     NAMES
         .binary_search_by_key(&tag, |entry| entry.0)
         .ok()
         .and_then(|at| NAMES.get(at))
         .map_or("", |entry| entry.1)
+}
+
+/// The tag of a name.
+pub(crate) fn tag_of(name: &str) -> Option<u32> {
+    let found = NAMES.iter().find(|entry| entry.1 == name);
+    found.map(|entry| entry.0)
 }
 
 #[cfg(test)]
@@ -101,5 +107,6 @@ mod tests {
             (of(49), of(1409), of(6000)),
             ("SenderCompID", "SessionStatus", "")
         );
+        assert_eq!((tag_of("SenderCompID"), tag_of("Desk")), (Some(49), None));
     }
 }
