@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use fixgw_core::redact::Disclosure;
 use fixgw_core::rule::{FieldSpec, RouteName, RuleSpec, Target};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::de::IgnoredAny;
@@ -176,6 +177,16 @@ impl FIXSessionSpec {
 }
 
 impl MatchField {
+    /// What may be said of the value, by `redact` and `log`.
+    #[must_use]
+    pub const fn disclosure(&self) -> Disclosure {
+        match (self.log, self.redact) {
+            (false, _) => Disclosure::Hidden,
+            (true, true) => Disclosure::Redacted,
+            (true, false) => Disclosure::Shown,
+        }
+    }
+
     fn rule(&self) -> FieldSpec {
         FieldSpec {
             value: self.value.clone(),

@@ -15,7 +15,7 @@ use crate::message::{About, Message, Origin, worst_first};
 use crate::pipeline::hold::ConflictPolicy;
 use crate::pipeline::resolve::Endpoints;
 use crate::pipeline::{accept, advice, translate, validate};
-use crate::said::{Said, ShownWitness};
+use crate::said::{Said, ShownWitness, complain};
 use crate::source::once;
 use crate::world::{ExtraEndpoint, World};
 
@@ -101,6 +101,8 @@ pub fn check(world: &World, shown: &str) -> Findings {
     let acceptance = accept::accept(None, &world.rules, validated, ConflictPolicy::default());
     let (endpoints, of_endpoints) = Endpoints::default().next(&world.endpoints);
     let mut messages = acceptance.messages;
+    // Nothing waits here: what follows from a conflict is no finding of its own.
+    messages.retain(|message| !follows(message));
     messages.extend(advice);
     messages.extend(of_endpoints);
     for message in &mut messages {
@@ -113,7 +115,8 @@ pub fn check(world: &World, shown: &str) -> Findings {
             translate::translate(&accepted.table, image, &accepted.sessions, &endpoints);
         messages.extend(of_targets);
     }
-    if routes == 0 && messages.is_empty() {
+    let broken = |message: &Message| message.severity > Severity::Warn;
+    if routes == 0 && !messages.iter().any(broken) {
         messages.push(no_routes(shown));
     }
     let mut messages: Vec<Message> = messages
@@ -125,6 +128,10 @@ pub fn check(world: &World, shown: &str) -> Findings {
     Findings { messages, routes }
 }
 
+fn follows(message: &Message) -> bool {
+    message.about == About::Conflict && message.severity == Severity::Error
+}
+
 fn no_routes(shown: &str) -> Message {
     Message {
         about: About::NoRoute,
@@ -134,7 +141,7 @@ fn no_routes(shown: &str) -> Message {
         field: None,
         what: "there is no FIXSession here, so no route".to_owned(),
         meanwhile: String::new(),
-        mend: "files end with `.yaml` or `.yml`".to_owned(),
+        mend: "files of a directory end with `.yaml` or `.yml`".to_owned(),
         witness: None,
     }
 }
@@ -145,14 +152,14 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     let read = match once::read(&args.paths, args.endpoints.clone()) {
         Ok(read) => read,
         Err(error) => {
-            eprintln!("fixgw check: {error}");
+            complain(format_args!("fixgw check: {error}"));
             return ExitCode::from(2);
         }
     };
     let findings = check(&read.world, &read.shown);
     let (errors, warnings) = (findings.errors(), findings.warnings());
     let format = if args.json { Format::Json } else { args.format };
-    let told = print(format, args.reveal, findings);
+    let told = print(format, &read.shown, args.reveal, findings);
     // Who reads no further has had enough.
     if told.is_err_and(|error| error.kind() != io::ErrorKind::BrokenPipe) {
         return ExitCode::from(2);
@@ -160,7 +167,7 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     ExitCode::from(u8::from(errors > 0 || args.deny_warnings && warnings > 0))
 }
 
-fn print(format: Format, reveal: bool, findings: Findings) -> io::Result<()> {
+fn print(format: Format, shown: &str, reveal: bool, findings: Findings) -> io::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     let checked = Said::Checked {
         routes: findings.routes,
@@ -185,7 +192,7 @@ fn print(format: Format, reveal: bool, findings: Findings) -> io::Result<()> {
             writeln!(out, "{}", checked.json(now, false))?;
         }
         Format::Sarif => {
-            let log = sarif::log(&findings.messages, reveal);
+            let log = sarif::log(&findings.messages, shown, reveal);
             serde_json::to_writer_pretty(&mut out, &log)?;
             writeln!(out)?;
         }

@@ -19,7 +19,7 @@ use crate::pipeline::hold::ConflictPolicy;
 use crate::pipeline::resolve::Endpoints;
 use crate::pipeline::set::Accepted;
 use crate::pipeline::{accept, translate, validate};
-use crate::said::ShownWitness;
+use crate::said::{ShownWitness, complain};
 use crate::source::once;
 use crate::taken::Taken;
 use crate::world::{Scope, World};
@@ -63,7 +63,7 @@ pub fn run(args: &DiffArgs) -> ExitCode {
     match diff(args) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("fixgw diff: {error}");
+            complain(format_args!("fixgw diff: {error}"));
             ExitCode::from(2)
         }
     }
@@ -82,20 +82,26 @@ fn diff(args: &DiffArgs) -> Result<ExitCode, String> {
     whole(&new.world)?;
     let before = Taken::of(&old.world)?;
     if let Some(left_out) = before.left_out() {
-        eprintln!("fixgw diff: of {}, {left_out}", old.shown);
+        complain(format_args!("fixgw diff: of {}, {left_out}", old.shown));
     }
     let (after, messages) = applied(&before.accepted, &new.world, args.conflict_policy);
     let waits = messages
         .iter()
         .any(|message| message.severity > Severity::Warn);
     for message in messages {
-        eprintln!("{message}");
+        complain(message);
     }
     let after =
         after.ok_or("a gateway would keep all of the old set, because of what is told above")?;
     let found = moves::moves(&rules(&before.accepted), &rules(&after));
+    if new.world.rules.sessions.is_empty() {
+        complain(format_args!(
+            "fixgw diff: there is no FIXSession in {}",
+            new.shown
+        ));
+    }
     for nobody in unanswered(&found, &new.world) {
-        eprintln!("fixgw diff: {nobody}");
+        complain(format_args!("fixgw diff: {nobody}"));
     }
     let mut out = io::BufWriter::new(io::stdout().lock());
     let told = if args.json {

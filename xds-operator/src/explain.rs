@@ -16,6 +16,7 @@ use clap::Args;
 use fixgw_core::wire::SOH;
 
 use crate::parse::{self, Format, Given};
+use crate::said::complain;
 use crate::source::once;
 use crate::taken::Taken;
 use answer::{Answer, Asked};
@@ -29,7 +30,7 @@ use answer::{Answer, Asked};
   fixgw explain rules --logon logon.hex --format hex --all
   fixgw explain rules --logon logon.bin --json | jq '.routes[] | select(.verdict == \"misses\")'
 
-Exit codes: 0 a route takes it, 1 none does, or it is no Logon, 2 something could not be read.")]
+Exit codes: 0 a route takes it, 1 none does, or it is no Logon, 2 something could not be read, so that the answer may be another.")]
 pub struct ExplainArgs {
     /// Directories of YAML files, or files, with FIXSession objects; `-` is standard input
     #[arg(required = true, value_name = "PATH")]
@@ -76,7 +77,7 @@ pub fn run(args: &ExplainArgs) -> ExitCode {
     match explain(args) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("fixgw explain: {error}");
+            complain(format_args!("fixgw explain: {error}"));
             ExitCode::from(2)
         }
     }
@@ -90,7 +91,7 @@ fn explain(args: &ExplainArgs) -> Result<ExitCode, String> {
     let read = once::read(&args.paths, Vec::new()).map_err(|error| error.to_string())?;
     let given = logon(&args.logon, args.format)?;
     for remark in &given.remarks {
-        eprintln!("fixgw explain: {remark}");
+        complain(format_args!("fixgw explain: {remark}"));
     }
     let taken = Taken::of(&read.world)?;
     let asked = Asked {
@@ -111,6 +112,7 @@ fn explain(args: &ExplainArgs) -> Result<ExitCode, String> {
     match told.and_then(|()| out.flush()) {
         // Who reads no further has had enough.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.to_string()),
+        Ok(()) | Err(_) if !answer.unread.is_empty() => Ok(ExitCode::from(2)),
         Ok(()) | Err(_) => Ok(ExitCode::from(u8::from(!answer.is_routed()))),
     }
 }
@@ -118,7 +120,9 @@ fn explain(args: &ExplainArgs) -> Result<ExitCode, String> {
 /// The Logon's bytes. Of pasted text, what stands before the message is left out, and what is missing is filled in.
 fn logon(file: &Path, format: Format) -> Result<Given, String> {
     if file.as_os_str() == "-" && io::stdin().is_terminal() {
-        eprintln!("fixgw explain: reading the Logon from the terminal; end it with Ctrl-D");
+        complain(format_args!(
+            "fixgw explain: reading the Logon from the terminal; end it with Ctrl-D"
+        ));
     }
     let given = parse::given(Some(file), format, &mut io::stdin().lock());
     let mut given = given.map_err(|error| error.to_string())?;

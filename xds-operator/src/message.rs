@@ -179,15 +179,44 @@ impl Message {
             self.field.as_mut(),
         ];
         for text in texts.into_iter().flatten() {
-            if text.len() > TEXT_CHARS_MAX || text.contains(char::is_control) {
+            if text.len() > TEXT_CHARS_MAX || text.contains(moves_the_cursor) {
                 let short = text.chars().take(TEXT_CHARS_MAX);
                 *text = short
-                    .map(|letter| if letter.is_control() { ' ' } else { letter })
+                    .map(|letter| {
+                        if moves_the_cursor(letter) {
+                            ' '
+                        } else {
+                            letter
+                        }
+                    })
                     .collect();
             }
         }
         self
     }
+}
+
+/// Whether a letter does something to the line that it stands in, rather than being seen: control characters, and those that
+/// turn the direction of writing.
+fn moves_the_cursor(letter: char) -> bool {
+    letter.is_control()
+        || matches!(
+            letter,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        )
+}
+
+/// The name of a file as it can stand in a line: what would move the cursor is escaped, everything else is as it is.
+#[must_use]
+pub fn printable(name: &str) -> String {
+    let letter = |letter: char| {
+        if moves_the_cursor(letter) {
+            letter.escape_unicode().to_string()
+        } else {
+            letter.to_string()
+        }
+    };
+    name.chars().map(letter).collect()
 }
 
 /// What identifies a message: where it stands in its file does not, so that a line inserted above repeats nothing.

@@ -2,6 +2,7 @@
 //!
 //! The names of events and keys are an interface: scripts read them.
 
+use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +13,7 @@ use fixgw_core::witness::Witness;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use crate::message::{self, Message};
+use crate::message::{self, About, Message};
 use crate::receive::decision::{ReceivedDecision, paint};
 
 /// How lines are written.
@@ -189,7 +190,8 @@ impl Said {
     pub fn message(message: Message, reveal: bool) -> Self {
         let text = message.text();
         // What names no place is about the gateway as a whole.
-        if message.origin.is_none() && message.object.is_none() {
+        let nowhere = message.origin.is_none() && message.object.is_none();
+        if nowhere && message.about == About::Course {
             return Self::gateway(message.severity, text);
         }
         let origin = message.origin;
@@ -339,6 +341,11 @@ fn named(object: Option<&str>, field: Option<&str>) -> String {
         (Some(name), None) | (None, Some(name)) => format!("{name}: "),
         (None, None) => String::new(),
     }
+}
+
+/// A line on standard error. Whoever does not read it misses it, and nothing else.
+pub fn complain(line: impl fmt::Display) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// Lines that wait to be written. A storm of ten thousand Logons passes; beyond that the reader is away.

@@ -3,11 +3,14 @@
 
 use std::collections::BTreeMap;
 
+use fixgw_core::redact::{Disclosure, DisclosurePolicy};
+use fixgw_core::wire::Tag;
+
 use crate::pipeline::accept;
 use crate::pipeline::hold::ConflictPolicy;
 use crate::pipeline::set::Accepted;
 use crate::pipeline::validate::{self, Valid};
-use crate::world::{ObjectName, World};
+use crate::world::{Fault, ObjectName, Scope, World};
 
 /// FIXSessions that are named where several are left out.
 const NAMED_MAX: usize = 5;
@@ -19,7 +22,51 @@ pub struct Taken {
     pub accepted: Accepted,
     /// FIXSessions that it would not take, with what they are where they are well formed: then they are in a conflict.
     pub left_out: BTreeMap<ObjectName, Option<Valid>>,
+    /// What may be shown of each tag, by everything that is written, taken or not.
+    pub written: Written,
+    /// Files, and objects without a name, that could not be read: where, and why.
+    pub unread: Vec<String>,
 }
+
+/// What may be shown of each tag: of all FIXSessions, whoever hides it most is heard. Where some could not be read, what no
+/// other one asks for is redacted, because they may have said so.
+#[derive(Clone, Debug, Default)]
+pub struct Written {
+    by_tag: BTreeMap<u32, Disclosure>,
+    some_unread: bool,
+}
+
+impl Written {
+    fn of(world: &World) -> Self {
+        let sessions = world.rules.sessions.values();
+        let fields = sessions.flat_map(|session| &session.object.match_fields);
+        let mut by_tag: BTreeMap<u32, Disclosure> = BTreeMap::new();
+        for (key, field) in fields {
+            let number = key.trim_start_matches(|letter: char| !letter.is_ascii_digit());
+            let Ok(tag) = number.parse() else { continue };
+            let strictest = by_tag.entry(tag).or_default();
+            *strictest = field.disclosure().max(*strictest);
+        }
+        Self {
+            by_tag,
+            some_unread: !world.rules.faults.list.is_empty(),
+        }
+    }
+}
+
+impl DisclosurePolicy for Written {
+    fn configured(&self, tag: Tag) -> Disclosure {
+        let unknown = if self.some_unread && !HEADER.contains(&tag.get()) {
+            Disclosure::Redacted
+        } else {
+            Disclosure::Shown
+        };
+        self.by_tag.get(&tag.get()).copied().unwrap_or(unknown)
+    }
+}
+
+/// What frames every message (FIX session layer, standard header and trailer).
+const HEADER: [u32; 6] = [8, 9, 10, 34, 35, 52];
 
 impl Taken {
     /// Of all that was read.
@@ -44,7 +91,17 @@ impl Taken {
         let left_out = left_out
             .map(|name| (name.clone(), well_formed.get(name).cloned()))
             .collect();
-        Ok(Self { accepted, left_out })
+        let hides = |fault: &&Fault| matches!(fault.scope, Scope::File | Scope::Unnamed);
+        let unread = world.rules.faults.list.iter().filter(hides).map(|fault| {
+            let place = fault.origin.as_ref().map(ToString::to_string);
+            format!("{}: {}", place.unwrap_or_default(), fault.what)
+        });
+        Ok(Self {
+            accepted,
+            left_out,
+            written: Written::of(world),
+            unread: unread.collect(),
+        })
     }
 
     /// What it would not take, in words: the first few names, and how many more there are.

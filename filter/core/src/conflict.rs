@@ -22,6 +22,7 @@ use crate::range::{SourceAddress, SourceRange};
 use crate::redact::Disclosure;
 use crate::rule::{Class, Condition, FieldMatch, Rank, RouteName, Rule, by_name};
 use crate::wire::Tag;
+use crate::witness::Disclosures;
 pub use crate::witness::Witness;
 
 /// What was found among rules.
@@ -176,13 +177,34 @@ fn joined(fields: &[String]) -> String {
 pub fn conflicts(rules: &[Rule]) -> Conflicts {
     let search = Search::among(rules);
     let (found, undecided) = search.run();
-    let shown = found.iter().take(limits::CONFLICTS_SHOWN_MAX);
+    if found.kept.is_empty() {
+        return Conflicts {
+            undecided,
+            ..Conflicts::default()
+        };
+    }
+    let policy = Disclosures::of_all(rules.iter());
+    let pairs = by_pair(&found.kept);
+    let shown = pairs.iter().take(limits::CONFLICTS_SHOWN_MAX);
     Conflicts {
-        shown: shown.filter_map(|found| search.told(*found)).collect(),
-        count: found.len(),
+        shown: shown
+            .filter_map(|pair| search.told(*pair, &policy))
+            .collect(),
+        count: pairs.len().saturating_add(found.more),
         routes: search.involved(&found),
         undecided,
     }
+}
+
+/// What a search has found.
+struct AllFound {
+    /// In the order in which they are found; a pair with several ranges in common for each of them. No more than
+    /// [`limits::CONFLICTS_KEPT_MAX`].
+    kept: Vec<Found>,
+    /// How many more pairs there are at least.
+    more: usize,
+    /// Whether a route is of any of the pairs, by its place.
+    involved: Vec<bool>,
 }
 
 /// Of some routes, the one that takes every Logon that both of a pair take from an address: the best of those that stand
@@ -218,6 +240,15 @@ struct Found {
     source: Option<IpAddr>,
 }
 
+/// A rank, a range and a generic Logon.
+type Asked = (Rank, Option<SourceRange>, Generic);
+
+/// From where the routes of a rank are best for a Logon.
+struct Judged {
+    asked: Asked,
+    left: Left,
+}
+
 struct Search<'r> {
     routes: Routes<'r>,
     alphabet: Alphabet,
@@ -232,21 +263,27 @@ impl<'r> Search<'r> {
     }
 
     /// The pairs that conflict, by the names of their routes, and whether the bound was met: what was found before stands.
-    fn run(&self) -> (Vec<Found>, bool) {
+    fn run(&self) -> (AllFound, bool) {
         let mut steps = Steps(limits::CONFLICT_STEPS_MAX);
-        // In the order in which they are found; a pair with several ranges in common for each of them.
-        let mut found = Vec::new();
+        let mut found = AllFound {
+            kept: Vec::new(),
+            more: 0,
+            involved: vec![false; self.routes.rules().len()],
+        };
         let undecided = self.compare_all(&mut steps, &mut found).is_err();
-        (by_pair(&found), undecided)
+        (found, undecided)
     }
 
-    fn compare_all(&self, steps: &mut Steps, found: &mut Vec<Found>) -> Result<(), Exhausted> {
+    fn compare_all(&self, steps: &mut Steps, found: &mut AllFound) -> Result<(), Exhausted> {
+        let mut last = None;
         let groups = self.routes.groups();
         for (place, group) in groups.iter().enumerate() {
             let others = groups.iter().skip(place);
             for other in others.filter(|other| group.can_tie(other)) {
                 overlap::join(&self.routes, group, other, steps, |steps, one, other| {
-                    found.extend(self.judge(one, other, steps)?);
+                    if let Some(pair) = self.judge(one, other, &mut last, steps)? {
+                        self.keep(pair, found);
+                    }
                     Ok(())
                 })?;
             }
@@ -254,8 +291,37 @@ impl<'r> Search<'r> {
         Ok(())
     }
 
-    /// Whether two routes, by one range that both have, conflict.
-    fn judge(&self, a: Member, b: Member, steps: &mut Steps) -> Result<Option<Found>, Exhausted> {
+    fn keep(&self, pair: Found, found: &mut AllFound) {
+        for place in pair.pair {
+            if let Some(involved) = found.involved.get_mut(place as usize) {
+                *involved = true;
+            }
+        }
+        if found.kept.len() < limits::CONFLICTS_KEPT_MAX {
+            found.kept.push(pair);
+            return;
+        }
+        // A pair with several ranges in common is counted by the first of them.
+        let ranges = pair.pair.map(|place| {
+            let rule = self.routes.rule(place);
+            rule.map_or(&[][..], Rule::source_ranges)
+        });
+        let [first, second] = ranges;
+        let common = first.iter().find(|range| second.contains(range));
+        if common.copied() == pair.range {
+            found.more = found.more.saturating_add(1);
+        }
+    }
+
+    /// Whether two routes, by one range that both have, conflict. `last` is what was found for the Logon before: many pairs
+    /// that come one after the other have the same.
+    fn judge(
+        &self,
+        a: Member,
+        b: Member,
+        last: &mut Option<Judged>,
+        steps: &mut Steps,
+    ) -> Result<Option<Found>, Exhausted> {
         steps.spend(1)?;
         let pair = [a.rule.min(b.rule), a.rule.max(b.rule)];
         let [Some(first), Some(second)] = pair.map(|place| self.routes.rule(place)) else {
@@ -268,13 +334,16 @@ impl<'r> Search<'r> {
         let Some(generic) = self.alphabet.generic(first, second) else {
             return Ok(None);
         };
-        // The two are among those that match.
-        let matching = self.routes.matching(first.rank(), &generic, steps)?;
-        let Some(above) = ranges_above(&matching, first.rank(), range) else {
-            return Ok(None);
+        let asked = (first.rank(), range, generic);
+        let left = match last {
+            Some(judged) if judged.asked == asked => judged.left,
+            _ => {
+                let left = self.left(&asked, steps)?;
+                *last = Some(Judged { asked, left });
+                left
+            }
         };
-        steps.spend(above.len())?;
-        let source = match left(range, &above) {
+        let source = match left {
             Left::Nowhere => return Ok(None),
             Left::Anywhere => None,
             Left::From(source) => Some(source),
@@ -286,23 +355,27 @@ impl<'r> Search<'r> {
         }))
     }
 
+    /// From where a generic Logon has routes of this rank as best.
+    fn left(&self, (rank, range, generic): &Asked, steps: &mut Steps) -> Result<Left, Exhausted> {
+        // The two are among those that match.
+        let matching = self.routes.matching(*rank, generic, steps)?;
+        let Some(above) = ranges_above(&matching, *rank, *range) else {
+            return Ok(Left::Nowhere);
+        };
+        steps.spend(above.len())?;
+        Ok(left(*range, &above))
+    }
+
     /// The routes of these pairs, by name.
-    fn involved(&self, found: &[Found]) -> Vec<RouteName> {
-        let rules = self.routes.rules();
-        let mut involved = vec![false; rules.len()];
-        for place in found.iter().flat_map(|found| found.pair) {
-            if let Some(involved) = involved.get_mut(place as usize) {
-                *involved = true;
-            }
-        }
-        let routes = rules.iter().zip(&involved);
+    fn involved(&self, found: &AllFound) -> Vec<RouteName> {
+        let routes = self.routes.rules().iter().zip(&found.involved);
         routes
             .filter(|(_, involved)| **involved)
             .map(|(rule, _)| rule.name().clone())
             .collect()
     }
 
-    fn told(&self, found: Found) -> Option<Conflict> {
+    fn told(&self, found: Found, policy: &Disclosures) -> Option<Conflict> {
         let [first, second] = found.pair.map(|place| self.routes.rule(place));
         let (first, second) = (first?, second?);
         let generic: Generic = self.alphabet.generic(first, second)?;
@@ -310,11 +383,11 @@ impl<'r> Search<'r> {
             first: first.name().clone(),
             second: second.name().clone(),
             rank: first.rank(),
-            first_fields: labels(first),
-            second_fields: labels(second),
+            first_fields: labels(first, policy),
+            second_fields: labels(second, policy),
             same: same_conditions(first, second),
             range: found.range,
-            witness: Witness::new(&[first, second], generic, found.source),
+            witness: Witness::new(&[first, second], generic, found.source, policy),
         })
     }
 }
@@ -333,8 +406,8 @@ fn by_pair(found: &[Found]) -> Vec<Found> {
     order.iter().filter_map(found).collect()
 }
 
-fn labels(rule: &Rule) -> Vec<String> {
-    let shown = |field: &FieldMatch| match field.disclosure {
+fn labels(rule: &Rule, policy: &Disclosures) -> Vec<String> {
+    let shown = |field: &FieldMatch| match policy.of(field.tag) {
         Disclosure::Hidden => String::from("a hidden field"),
         Disclosure::Shown | Disclosure::Redacted => field.label.clone(),
     };

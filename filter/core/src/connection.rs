@@ -243,7 +243,10 @@ impl Connection {
             return self.close(undecided(view, Reason::NoTable, None, buffer));
         };
         match agreement::evaluate(table, logon, self.source) {
-            Verdict::Route(route, slots) => self.connect(view, table, route, &slots, buffer.len()),
+            Verdict::Route(route, slots) => {
+                let fields = deciding_fields(view, table, route, &slots, logon);
+                self.connect(view, table, route, &slots, fields, buffer.len())
+            }
             Verdict::NoMatch => self.reject(view, Reason::NoMatch, None, buffer),
             Verdict::AmbiguousRoute => {
                 self.close(undecided(view, Reason::AmbiguousRoute, None, buffer))
@@ -260,6 +263,7 @@ impl Connection {
         table: &Table,
         route: RouteRef,
         slots: &Slots<'_>,
+        fields: Vec<(String, String)>,
         bytes: usize,
     ) -> Step {
         self.state = State::Decided;
@@ -280,7 +284,7 @@ impl Connection {
                 _ => format!("{namespace}/{name}"),
             });
         record.target = Some(cluster.clone());
-        record.fields = deciding_fields(view, table, route, slots);
+        record.fields = fields;
         record.source_range = table
             .matching_range(route, slots)
             .map(|range| range.to_string());
@@ -427,14 +431,22 @@ fn deciding_fields(
     table: &Table,
     route: RouteRef,
     slots: &Slots<'_>,
+    logon: &Logon<'_>,
 ) -> Vec<(String, String)> {
     table
         .conditions(route)
         .filter_map(|condition| {
             let (tag, _) = table.slot_label(condition.slot)?;
+            let certain = redact::is_certain(logon.message(), tag);
+            let floor = if certain {
+                Disclosure::Shown
+            } else {
+                Disclosure::Redacted
+            };
             let disclosure = condition
                 .disclosure
-                .max(redact::disclosure(view.settings, tag));
+                .max(redact::disclosure(view.settings, tag))
+                .max(floor);
             let value = FieldValue::new(slots.get(condition.slot)?);
             Some((
                 condition.label.to_string(),
@@ -631,6 +643,18 @@ mod tests {
         assert_eq!(record.reason, Reason::NoMatch);
         assert!(record.received.as_ref().unwrap().contains("554=[REDACTED]"));
         assert!(!format!("{record:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn what_decided_is_not_shown_where_it_may_be_a_part_of_a_data_field() {
+        let gateway = Gateway::new();
+        let body = "35=A|96=part1|49=BROKER_A|";
+        let bytes = format!("8=FIX.4.4|9={}|{body}10=000|", body.len()).replace('|', "\u{1}");
+        let Step::Connect { record, .. } = gateway.receive(bytes.as_bytes()) else {
+            panic!("not connected")
+        };
+        let shown = "[REDACTED]".to_string();
+        assert_eq!(record.fields, [("SenderCompID49".to_string(), shown)]);
     }
 
     #[test]

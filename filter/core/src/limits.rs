@@ -40,6 +40,8 @@ pub const SHAPES_MAX: usize = 16_384;
 pub const CONFLICT_STEPS_MAX: usize = 100_000_000;
 /// Conflicts that are shown, each with its witness. The others are counted.
 pub const CONFLICTS_SHOWN_MAX: usize = 100;
+/// Conflicts that are kept to find the first ones among them. What is found beyond them is counted, and its routes are known.
+pub const CONFLICTS_KEPT_MAX: usize = 100_000;
 /// Logons that are shown for one route that differs between two sets. The others are counted.
 pub const MOVES_SHOWN_MAX: usize = 3;
 /// Bytes of a table image: 200,000 routes of about 200 bytes, and as much again.

@@ -17,7 +17,7 @@ use crate::overlap::{
 };
 use crate::range::SourceRange;
 use crate::rule::{Class, Rank, RouteName, Rule, Target, by_name};
-use crate::witness::Witness;
+use crate::witness::{Disclosures, Witness};
 
 /// How a route differs between the sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,6 +94,7 @@ pub struct Moves {
 #[must_use]
 pub fn moves(old: &[Rule], new: &[Rule]) -> Moves {
     let changes = changes(old, new);
+    let policy = Disclosures::of_all(old.iter().chain(new));
     let both = Both {
         alphabet: Alphabet::of(old.iter().chain(new)),
         old: Routes::among(by_name(old)),
@@ -113,7 +114,14 @@ pub fn moves(old: &[Rule], new: &[Rule]) -> Moves {
     }
     let routes = changes
         .iter()
-        .map(|(name, changed)| told(name, changed, of_routes.remove(*name).unwrap_or_default()))
+        .map(|(name, changed)| {
+            told(
+                name,
+                changed,
+                of_routes.remove(*name).unwrap_or_default(),
+                &policy,
+            )
+        })
         .collect();
     Moves {
         routes,
@@ -259,7 +267,12 @@ impl<'r> Both<'r> {
     }
 }
 
-fn told(name: &RouteName, changed: &Changed<'_>, mut own: Vec<&FoundMove<'_>>) -> ChangedRoute {
+fn told(
+    name: &RouteName,
+    changed: &Changed<'_>,
+    mut own: Vec<&FoundMove<'_>>,
+    policy: &Disclosures,
+) -> ChangedRoute {
     own.sort_by_key(|found| {
         let bytes: usize = found.generic.iter().map(|(_, value)| value.len()).sum();
         (found.generic.len(), bytes)
@@ -270,7 +283,7 @@ fn told(name: &RouteName, changed: &Changed<'_>, mut own: Vec<&FoundMove<'_>>) -
         Move {
             before: found.before.map(goes),
             after: found.after.map(goes),
-            witness: Witness::new(&asking, found.generic.clone(), found.source),
+            witness: Witness::new(&asking, found.generic.clone(), found.source, policy),
         }
     });
     ChangedRoute {

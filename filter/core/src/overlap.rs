@@ -330,6 +330,7 @@ pub(crate) fn ranges_above(
 }
 
 /// Where an address is left.
+#[derive(Clone, Copy)]
 pub(crate) enum Left {
     Nowhere,
     Anywhere,

@@ -57,6 +57,12 @@ impl<'a> FieldValue<'a> {
         self.0
     }
 
+    /// All of it as text, every byte that is not printable ASCII escaped: for who may see everything (`--reveal`).
+    #[must_use]
+    pub fn revealed(self) -> String {
+        self.0.escape_ascii().to_string()
+    }
+
     /// The value as it may be shown; `None` when it must not be shown at all.
     #[must_use]
     pub const fn disclose(self, disclosure: Disclosure) -> Option<Disclosed<'a>> {
@@ -167,6 +173,13 @@ pub fn certain<'a>(fields: &mut wire::Fields<'a>) -> impl Iterator<Item = Item<'
         over = matches!(item, Item::Field(field) if field.framing == Framing::DataBySoh);
         Some(item)
     })
+}
+
+/// Whether the first value of a tag in a message is [`certain`] to be that, and no part of a data field.
+#[must_use]
+pub fn is_certain(message: &[u8], tag: Tag) -> bool {
+    let mut fields = wire::Fields::new(message);
+    certain(&mut fields).any(|item| matches!(item, Item::Field(field) if field.tag == tag))
 }
 
 /// Received bytes as one line: fields with `|` between them, by the same rules as values elsewhere. A malformed field

@@ -3,6 +3,7 @@
 //!
 //! INVARIANT: what is shown has passed [`crate::redact`] by what the routes that ask for it say, unless it is revealed.
 
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -10,7 +11,7 @@ use core::fmt;
 use core::net::IpAddr;
 
 use crate::overlap::{Generic, field_of};
-use crate::redact::{self, Disclosure, FieldValue};
+use crate::redact::{Disclosure, FieldValue};
 use crate::rule::{RouteName, Rule};
 use crate::wire::{SOH, Tag};
 
@@ -32,6 +33,25 @@ struct WitnessField {
     of: Vec<RouteName>,
 }
 
+/// What may be shown of each tag: of all routes, whoever hides it most is heard.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Disclosures(BTreeMap<Tag, Disclosure>);
+
+impl Disclosures {
+    pub(crate) fn of_all<'r>(rules: impl Iterator<Item = &'r Rule>) -> Self {
+        let mut all = BTreeMap::new();
+        for field in rules.flat_map(Rule::fields) {
+            let strictest: &mut Disclosure = all.entry(field.tag).or_default();
+            *strictest = field.disclosure.max(*strictest);
+        }
+        Self(all)
+    }
+
+    pub(crate) fn of(&self, tag: Tag) -> Disclosure {
+        self.0.get(&tag).copied().unwrap_or_default()
+    }
+}
+
 /// A field of a witness as it may be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShownField {
@@ -44,17 +64,23 @@ pub struct ShownField {
 }
 
 impl Witness {
-    /// The generic Logon of these routes.
-    pub(crate) fn new(of: &[&Rule], generic: Generic, source: Option<IpAddr>) -> Self {
+    /// The generic Logon of these routes. `policy` says what any route lets be shown of a tag.
+    pub(crate) fn new(
+        of: &[&Rule],
+        generic: Generic,
+        source: Option<IpAddr>,
+        policy: &Disclosures,
+    ) -> Self {
         let fields = generic.into_iter().map(|(tag, value)| {
             let asking = of
                 .iter()
                 .filter_map(|rule| Some((rule, field_of(rule, tag)?)));
             // Whoever hides it most is heard.
             let strictest = asking.clone().max_by_key(|(_, field)| field.disclosure);
-            let disclosure = strictest.map_or(Disclosure::Shown, |(_, field)| field.disclosure);
+            let own = strictest.map_or(Disclosure::Shown, |(_, field)| field.disclosure);
+            let disclosure = policy.of(tag);
             let named = asking.filter(|(_, field)| {
-                disclosure != Disclosure::Hidden || field.disclosure == Disclosure::Hidden
+                own != Disclosure::Hidden || field.disclosure == Disclosure::Hidden
             });
             let mut names: Vec<RouteName> = named.map(|(rule, _)| rule.name().clone()).collect();
             // A route before and after a change is one.
@@ -111,16 +137,14 @@ impl Witness {
     /// Its fields, ascending by tag. With `reveal`, for who may read the routes anyway, all values as they are.
     pub fn fields(&self, reveal: bool) -> impl Iterator<Item = ShownField> {
         self.fields.iter().map(move |field| {
-            let disclosure = if reveal {
-                Disclosure::Shown
-            } else {
-                field.disclosure
-            };
             let value = FieldValue::new(&field.value);
+            // A rule's own text: it has swallowed nothing, so a `=` in it is one.
             let shown = if reveal {
-                value.disclose(disclosure).map(|value| value.to_string())
+                Some(value.revealed())
             } else {
-                redact::recorded(value, disclosure)
+                value
+                    .disclose(field.disclosure)
+                    .map(|value| value.to_string())
             };
             let hidden = shown.is_none();
             ShownField {
@@ -142,14 +166,23 @@ impl Witness {
             });
             return shown.collect();
         }
-        let fields = self
-            .fields(false)
-            .filter_map(|shown| match (shown.field, shown.of.first()) {
-                (Some((tag, value)), _) => Some(format!("{}={value}|", tag.get())),
-                (None, Some(route)) => Some(format!("<a hidden field of {route}>|")),
-                (None, None) => None,
-            });
-        [String::from("35=A|")].into_iter().chain(fields).collect()
+        // As on the wire: BeginString stands before MsgType.
+        let is_begin = |shown: &ShownField| matches!(shown.field, Some((Tag::BEGIN_STRING, _)));
+        let (begin, rest): (Vec<ShownField>, Vec<ShownField>) =
+            self.fields(false).partition(is_begin);
+        let written = |fields: Vec<ShownField>| {
+            fields
+                .into_iter()
+                .filter_map(|shown| match (shown.field, shown.of.first()) {
+                    (Some((tag, value)), _) => Some(format!("{}={value}|", tag.get())),
+                    (None, Some(route)) => Some(format!("<a hidden field of {route}>|")),
+                    (None, None) => None,
+                })
+        };
+        written(begin)
+            .chain([String::from("35=A|")])
+            .chain(written(rest))
+            .collect()
     }
 }
 

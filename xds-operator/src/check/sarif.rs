@@ -67,8 +67,7 @@ struct Finding<'m> {
     rule_index: usize,
     level: &'static str,
     message: Text,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    locations: Vec<Location<'m>>,
+    locations: [Location<'m>; 1],
     #[serde(skip_serializing_if = "Option::is_none")]
     properties: Option<Properties>,
 }
@@ -91,8 +90,7 @@ struct Location<'m> {
 #[serde(rename_all = "camelCase")]
 struct PhysicalLocation {
     artifact_location: ArtifactLocation,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    region: Option<Region>,
+    region: Region,
 }
 
 #[derive(Debug, Serialize)]
@@ -115,10 +113,16 @@ struct LogicalLocation<'m> {
 }
 
 /// Findings as a log.
-pub(super) fn log(messages: &[Message], reveal: bool) -> Log<'_> {
+pub(super) fn log<'m>(messages: &'m [Message], shown: &str, reveal: bool) -> Log<'m> {
     // Those that were broken.
     let rules: BTreeSet<About> = messages.iter().map(|message| message.about).collect();
     let rules: Vec<About> = rules.into_iter().collect();
+    // A result without a place makes code hosts refuse the whole log: what is about the set stands where the first finding does.
+    let first = messages.iter().find_map(|message| message.origin.clone());
+    let nowhere = first.map_or_else(
+        || Origin::file(shown.into()),
+        |first| Origin::file(first.file),
+    );
     let told = rules.iter().map(|about| Rule {
         id: about.label(),
         short_description: Text {
@@ -139,13 +143,18 @@ pub(super) fn log(messages: &[Message], reveal: bool) -> Log<'_> {
             column_kind: "unicodeCodePoints",
             results: messages
                 .iter()
-                .map(|message| finding(message, &rules, reveal))
+                .map(|message| finding(message, &rules, &nowhere, reveal))
                 .collect(),
         }],
     }
 }
 
-fn finding<'m>(message: &'m Message, rules: &[About], reveal: bool) -> Finding<'m> {
+fn finding<'m>(
+    message: &'m Message,
+    rules: &[About],
+    nowhere: &Origin,
+    reveal: bool,
+) -> Finding<'m> {
     let object = message.object.as_deref();
     let mut text: Vec<&str> = object.into_iter().chain(message.field.as_deref()).collect();
     let said = message.text();
@@ -158,11 +167,7 @@ fn finding<'m>(message: &'m Message, rules: &[About], reveal: bool) -> Finding<'
         message: Text {
             text: text.join(": "),
         },
-        locations: message
-            .origin
-            .iter()
-            .map(|origin| location(origin, object))
-            .collect(),
+        locations: [location(message.origin.as_ref().unwrap_or(nowhere), object)],
         properties: message.witness.as_ref().map(|witness| Properties {
             witness: ShownWitness::new(witness, reveal),
         }),
@@ -184,10 +189,11 @@ fn location<'m>(origin: &Origin, object: Option<&'m str>) -> Location<'m> {
             artifact_location: ArtifactLocation {
                 uri: uri(&origin.file),
             },
-            region: (origin.line > 0).then_some(Region {
-                start_line: origin.line,
+            // A file as a whole is shown at its beginning.
+            region: Region {
+                start_line: origin.line.max(1),
                 start_column: origin.column.max(1),
-            }),
+            },
         },
         logical_locations: object
             .map(|name| LogicalLocation {

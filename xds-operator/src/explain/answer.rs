@@ -22,7 +22,7 @@ use crate::message::{Origin, count};
 use crate::names;
 use crate::pipeline::resolve::Endpoints;
 use crate::pipeline::{translate, validate};
-use crate::taken::Taken;
+use crate::taken::{Taken, Written};
 use crate::world::EndpointsHalf;
 
 /// Near misses, and outranked routes, that are told when not all are asked for.
@@ -68,6 +68,8 @@ pub(super) struct Answer {
     pub(super) routes: Vec<RouteAnswer>,
     /// FIXSessions that no gateway would take as they are written, because they are invalid or in conflict.
     pub(super) left_out: Vec<String>,
+    /// What could not be read, and so may hold a route that would take it: where, and why.
+    pub(super) unread: Vec<String>,
     /// How many routes there are that nothing is told of.
     pub(super) routes_not_told: usize,
     #[serde(skip)]
@@ -82,6 +84,8 @@ pub(super) struct Answer {
 pub(super) enum Verdict {
     /// It takes the Logon.
     Chosen,
+    /// It ranks as high as another one that matches, so that the address decides, which is not given.
+    Tied,
     /// It would, if all readers agreed on the Logon.
     Disputed,
     /// It matches, and another one comes before it.
@@ -157,12 +161,13 @@ impl Answer {
             decision: record.decision.label(),
             reason: record.reason.label(),
             detail: detail(&record),
-            received: received(&record, &accepted.table, asked),
+            received: received(&record, &taken.written, asked),
             received_bytes: asked.bytes.len(),
             source: asked.source.map(|source| source.to_string()),
             unanswered: unanswered(&record, endpoints),
             routes: Vec::new(),
             left_out: taken.left_out.keys().map(ToString::to_string).collect(),
+            unread: taken.unread.clone(),
             routes_not_told: accepted.sessions.len(),
             is_logon: false,
             has_ranges: false,
@@ -239,10 +244,14 @@ impl Answer {
         // The nearest ones stand first.
         let told_missing = missing.iter().take(told_missing);
         let teller = Teller {
-            table: &accepted.table,
+            policy: &taken.written,
             asked,
         };
-        let first = if record.reason == Reason::Matched {
+        // From nowhere, which of two is best is for the address to say.
+        let tied = matching.get(1).map(Judged::rank) == best && best.is_some();
+        let first = if tied {
+            Verdict::Tied
+        } else if record.reason == Reason::Matched {
             Verdict::Chosen
         } else {
             Verdict::Disputed
@@ -253,6 +262,7 @@ impl Answer {
             .enumerate()
             .map(|(place, judged)| match (place, best) {
                 (0, _) | (_, None) => teller.route(judged, first, None),
+                (_, Some(best)) if best == judged.rank() => teller.route(judged, first, None),
                 (_, Some(best)) => {
                     let standing = before(best, judged.rank());
                     teller.route(judged, Verdict::Outranked, Some(standing))
@@ -327,13 +337,13 @@ fn detail(record: &DecisionRecord) -> Option<String> {
     })
 }
 
-fn received(record: &DecisionRecord, table: &Table, asked: &Asked<'_>) -> Option<String> {
+fn received(record: &DecisionRecord, policy: &Written, asked: &Asked<'_>) -> Option<String> {
     // Bytes that are not FIX may hold a password of another protocol.
     if record.reason == Reason::NotFix && !asked.reveal || asked.bytes.is_empty() {
         return None;
     }
     if !asked.reveal {
-        return Some(redact::received(asked.bytes, table));
+        return Some(redact::received(asked.bytes, policy));
     }
     let shown = asked.bytes.iter().map(|byte| match *byte {
         wire::SOH => "|".to_owned(),
@@ -395,10 +405,13 @@ impl<'r, 'b> Judged<'r, 'b> {
         }
     }
 
+    /// Why conditions do not hold. Of a field that its route does not show, how nearly it holds is not said either.
     fn misses(&self) -> impl Iterator<Item = Why> {
-        self.fields
-            .iter()
-            .filter_map(|(_, answer)| answer.as_ref().err().map(|miss| miss.why))
+        self.fields.iter().filter_map(|(field, answer)| {
+            let why = answer.as_ref().err()?.why;
+            let shown = field.disclosure == Disclosure::Shown;
+            Some(if shown { why } else { Why::Other })
+        })
     }
 
     /// Conditions that do not hold, but for slips.
@@ -411,7 +424,7 @@ impl<'r, 'b> Judged<'r, 'b> {
         let all = self.fields.len() + usize::from(!self.rule.source_ranges().is_empty());
         match self.true_misses() {
             0 => true,
-            1 => all - self.misses().count() - usize::from(self.range.is_err()) > 0,
+            1 => all - self.misses().count() > 0,
             _ => false,
         }
     }
@@ -432,7 +445,7 @@ impl<'r, 'b> Judged<'r, 'b> {
 
 /// Puts what was found into words, with what may be shown.
 struct Teller<'t, 'b> {
-    table: &'t Table,
+    policy: &'t Written,
     asked: &'t Asked<'b>,
 }
 
@@ -460,7 +473,8 @@ impl Teller<'_, '_> {
     }
 
     fn field(&self, field: &FieldMatch, answer: &Result<FieldValue<'_>, Miss<'_>>) -> FieldAnswer {
-        if field.disclosure == Disclosure::Hidden && !self.asked.reveal {
+        let disclosure = self.disclosure(field);
+        if disclosure == Disclosure::Hidden {
             let says = match answer {
                 Ok(_) => "a hidden field holds",
                 Err(_) => "a hidden field does not hold",
@@ -475,18 +489,31 @@ impl Teller<'_, '_> {
         let label = &field.label;
         let wanted = self.wanted(field);
         let (says, why) = match answer {
+            Ok(_) if disclosure == Disclosure::Redacted => {
+                (format!("{label} is {}", redact::REDACTED), None)
+            }
             Ok(value) => {
                 let says = match &field.condition {
                     Condition::Value(_) => format!("{label} is {wanted}"),
                     Condition::Prefix(_) | Condition::Present => {
-                        format!("{label} is {}, wanted {wanted}", self.got(field, *value))
+                        format!("{label} is {}, wanted {wanted}", self.got(*value))
                     }
                 };
                 (says, None)
             }
+            // How far it is from what is wanted would say what it is.
+            Err(Miss { why, got: Some(_) })
+                if disclosure == Disclosure::Redacted && *why != Why::Empty =>
+            {
+                let got = redact::REDACTED;
+                (
+                    format!("{label}: wanted {wanted}, got {got}"),
+                    Some(Why::Other.label()),
+                )
+            }
             Err(Miss { why, got }) => {
                 let got = got.filter(|_| *why != Why::Empty);
-                let got = got.map(|value| format!(", got {}", self.got(field, value)));
+                let got = got.map(|value| format!(", got {}", self.got(value)));
                 let says = format!(
                     "{label}: wanted {wanted}{}{}",
                     got.unwrap_or_default(),
@@ -509,31 +536,45 @@ impl Teller<'_, '_> {
             Condition::Prefix(bytes) => (bytes, "*"),
             Condition::Present => return "any value".to_owned(),
         };
-        match self.shown(FieldValue::new(bytes), field.disclosure) {
-            redacted if redacted == redact::REDACTED => redacted,
-            shown => format!("\"{shown}{behind}\""),
+        let value = FieldValue::new(bytes);
+        if self.asked.reveal {
+            return format!("\"{}{behind}\"", value.revealed());
+        }
+        // A rule's own text: it has swallowed nothing, so a `=` in it is one.
+        match (field.disclosure, value.disclose(field.disclosure)) {
+            (Disclosure::Shown, Some(shown)) => format!("\"{shown}{behind}\""),
+            _ => redact::REDACTED.to_owned(),
         }
     }
 
-    /// A value of the Logon: what any route redacts of its tag is redacted, as in a decision record.
-    fn got(&self, field: &FieldMatch, value: FieldValue<'_>) -> String {
-        let disclosure = redact::disclosure(self.table, field.tag).max(field.disclosure);
-        match self.shown(value, disclosure) {
-            redacted if redacted == redact::REDACTED => redacted,
-            shown => format!("\"{shown}\""),
+    /// What may be said of the value that a Logon has for a route's field: what any route lets be said of its tag, as in a
+    /// decision record, and nothing where it may be a part of a data field.
+    fn disclosure(&self, field: &FieldMatch) -> Disclosure {
+        if self.asked.reveal {
+            return Disclosure::Shown;
         }
-    }
-
-    fn shown(&self, value: FieldValue<'_>, disclosure: Disclosure) -> String {
-        let shown = if self.asked.reveal {
-            value
-                .disclose(Disclosure::Shown)
-                .map(|shown| shown.to_string())
+        let certain = redact::is_certain(self.asked.bytes, field.tag);
+        let there = fixgw_core::wire::first(self.asked.bytes, field.tag).is_some();
+        let floor = if there && !certain {
+            Disclosure::Redacted
         } else {
-            redact::recorded(value, disclosure)
+            Disclosure::Shown
         };
-        // Hidden by another route than the one that is told of.
-        shown.unwrap_or_else(|| redact::REDACTED.to_owned())
+        let policy = redact::disclosure(self.policy, field.tag);
+        policy.max(field.disclosure).max(floor)
+    }
+
+    /// A value of the Logon that may be shown.
+    fn got(&self, value: FieldValue<'_>) -> String {
+        if self.asked.reveal {
+            return format!("\"{}\"", value.revealed());
+        }
+        match redact::recorded(value, Disclosure::Shown) {
+            // Its length only, because another field may be in it.
+            Some(length) if length.starts_with('<') => length,
+            Some(shown) => format!("\"{shown}\""),
+            None => redact::REDACTED.to_owned(),
+        }
     }
 
     fn source(&self, judged: &Judged<'_, '_>) -> Option<SourceAnswer> {

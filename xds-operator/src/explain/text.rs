@@ -25,7 +25,10 @@ pub(super) fn write(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
         let routes = answer.routes.iter();
         routes.filter(move |route| route.verdict == verdict)
     };
-    for route in of(Verdict::Chosen).chain(of(Verdict::Disputed)) {
+    for route in of(Verdict::Chosen)
+        .chain(of(Verdict::Tied))
+        .chain(of(Verdict::Disputed))
+    {
         conditions(route, true, out)?;
     }
     if let Some(unanswered) = &answer.unanswered {
@@ -40,6 +43,15 @@ pub(super) fn write(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
     section("it comes before", of(Verdict::Outranked), false, out)?;
     section("misses, the nearest first", of(Verdict::Misses), true, out)?;
     left_out(answer, out)?;
+    for unread in &answer.unread {
+        writeln!(
+            out,
+            "not read, and may hold a route that takes it: {unread}"
+        )?;
+    }
+    if answer.is_logon() && answer.routes.is_empty() && answer.routes_not_told == 0 {
+        writeln!(out, "there is no route at all")?;
+    }
     match answer.routes_not_told {
         0 => Ok(()),
         _ if !answer.is_logon() => Ok(()),
@@ -87,6 +99,11 @@ fn headline(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
             out,
             "decision   FIXSession {} takes it, to {} ({decision}, {reason})",
             route.route, route.target
+        ),
+        Some(route) if route.verdict == Verdict::Tied => writeln!(
+            out,
+            "decision   the address decides between FIXSession {} and others; say it with --source",
+            route.route
         ),
         Some(route) if route.verdict == Verdict::Disputed => writeln!(
             out,

@@ -32,7 +32,7 @@ pub(super) fn guess(given: &[u8]) -> Guess {
         (Format::Raw, "it holds SOH")
     } else if looks_hex(given) {
         (Format::Hex, "it holds nothing but hexadecimal digits")
-    } else if has(CARET) {
+    } else if has(CARET) && !is_mostly_pipes(given) {
         (Format::Caret, "it holds `^A` and no SOH")
     } else if given.contains(&b'|') {
         (Format::Pipe, "it holds `|` and no SOH")
@@ -40,6 +40,13 @@ pub(super) fn guess(given: &[u8]) -> Guess {
         (Format::Raw, "it holds no separator that is known")
     };
     Guess { format, because }
+}
+
+/// A value may hold the other separator.
+fn is_mostly_pipes(given: &[u8]) -> bool {
+    let carets = given.windows(CARET.len()).filter(|window| *window == CARET);
+    let pipes = given.iter().filter(|byte| **byte == b'|');
+    pipes.count() > carets.count()
 }
 
 fn looks_hex(given: &[u8]) -> bool {

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 
 use clap::ValueEnum;
 use fixgw_core::conflict::{self, Conflict, Conflicts};
+use fixgw_core::decision::Severity;
 use fixgw_core::rule::{RouteName, Rule};
 use fixgw_core::table::{CompileError, Table};
 
@@ -281,7 +282,11 @@ impl Hold {
                 conflict, &ends, &other, &self.now, meanwhile, &cause,
             ))
         });
-        shown.chain(self.more(conflicts)).collect()
+        let more = self.more(conflicts).map(|more| Message {
+            severity: Severity::Error,
+            ..more
+        });
+        shown.chain(more).collect()
     }
 
     fn more(&self, conflicts: &Conflicts) -> Option<Message> {

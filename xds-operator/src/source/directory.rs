@@ -20,7 +20,7 @@ use notify::{RecursiveMode, Watcher};
 use tokio::sync::watch;
 
 use super::yaml::{self, FileContent, Object};
-use crate::message::Origin;
+use crate::message::{Origin, printable};
 use crate::world::{
     EndpointsHalf, ExtraEndpoint, Fault, Faults, Kind, Located, ObjectName, Objects, RulesHalf,
     Scope, World,
@@ -377,7 +377,7 @@ impl Pass {
                 let text = name.to_string_lossy();
                 self.entry(
                     &directory.join(&name),
-                    &format!("{shown}/{}", text.escape_debug()),
+                    &format!("{shown}/{}", printable(&text)),
                     depth,
                 );
             }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::directory::{self, DirectoryError, Pass};
+use crate::message::printable;
 use crate::world::{ExtraEndpoint, World};
 
 /// How messages name standard input.
@@ -22,6 +23,9 @@ pub enum OnceError {
     /// Neither directory nor file.
     #[error("there is no directory or file `{0}`")]
     Missing(String),
+    /// Standard input, twice.
+    #[error("standard input can be read once; give `-` once")]
+    StdinTwice,
     /// There, but.
     #[error("`{path}` cannot be read ({})", source.kind())]
     Unreadable {
@@ -46,6 +50,9 @@ pub struct Read {
 /// # Errors
 /// When one of them cannot be read as a whole. A file within a directory is a fault of the World.
 pub fn read(paths: &[PathBuf], extra: Vec<ExtraEndpoint>) -> Result<Read, OnceError> {
+    if paths.iter().filter(|path| path.as_os_str() == "-").count() > 1 {
+        return Err(OnceError::StdinTwice);
+    }
     let mut pass = Pass::default();
     let mut contents = Vec::new();
     for path in paths {
@@ -65,7 +72,10 @@ pub fn read(paths: &[PathBuf], extra: Vec<ExtraEndpoint>) -> Result<Read, OnceEr
                 pass.directory(path, &shown);
             }
             // Whatever can be read as one: a pipe of the shell, too.
-            Ok(metadata) => pass.file(path, &shown, metadata),
+            Ok(metadata) => {
+                fs::File::open(path).map_err(unreadable)?;
+                pass.file(path, &shown, metadata);
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(OnceError::Missing(shown));
             }
@@ -85,7 +95,7 @@ pub fn read(paths: &[PathBuf], extra: Vec<ExtraEndpoint>) -> Result<Read, OnceEr
 
 /// As the person gave it.
 fn shown(path: &Path) -> String {
-    let shown = path.display().to_string();
+    let shown = printable(&path.display().to_string());
     if shown == "-" {
         return STDIN.to_owned();
     }
