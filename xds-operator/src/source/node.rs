@@ -335,7 +335,9 @@ fn number(text: &str) -> Option<Value> {
         }
         _ => (10, digits.as_str()),
     };
-    if let Ok(magnitude) = i128::from_str_radix(magnitude, radix) {
+    // A sign stands before all of it (`-0x1F`), and not where Rust would take one, too (`0x-1F`).
+    let signed = magnitude.starts_with(['-', '+']);
+    if let (false, Ok(magnitude)) = (signed, i128::from_str_radix(magnitude, radix)) {
         return Some(Value::Int(if text.starts_with('-') {
             -magnitude
         } else {
@@ -948,6 +950,9 @@ mod tests {
             ("-", "list"),
             ("+a", "text"),
             ("1e", "text"),
+            ("0x-5", "text"),
+            ("-0x+5", "text"),
+            ("-0x-80000000000000000000000000000000", "text"),
             ("10.0.0.1", "text"),
             (".x", "text"),
             ("", "null"),
