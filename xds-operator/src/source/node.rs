@@ -30,6 +30,11 @@ pub const ALIASES_MAX: usize = 10_000;
 
 /// Values that the anchors of one file unfold to.
 pub const UNFOLDED_MAX: usize = 100_000;
+/// Bytes of a field's path; a longer one is cut there. A route's own have a tenth of it: keys of `matchFields` have 64 bytes.
+/// Without the bound, a key that is as long as the file would be copied for each value below it.
+pub const PATH_BYTES_MAX: usize = 1_024;
+/// Keys of one object that are told of one by one; the others are counted.
+pub const BAD_KEYS_MAX: usize = 16;
 
 /// Line and column, from 1; columns in characters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -377,10 +382,22 @@ impl Node {
         }
     }
 
-    /// Keys that stand twice in one map, and keys that are no text.
+    /// Keys that stand twice in one map, and keys that are no text. The first [`BAD_KEYS_MAX`], and how many more there are.
     #[must_use]
     pub fn bad_keys(&self) -> Vec<Wrong> {
         let mut found = Vec::new();
+        let mut more = 0_usize;
+        let mut say = |place: Place, path: &dyn Fn() -> String, what: &dyn Fn() -> String| {
+            if found.len() < BAD_KEYS_MAX {
+                found.push(Wrong {
+                    place,
+                    path: path(),
+                    what: what(),
+                });
+            } else {
+                more += 1;
+            }
+        };
         self.walk("", &mut |path, node| {
             let Value::Map(entries) = &node.value else {
                 return;
@@ -388,34 +405,35 @@ impl Node {
             let mut seen: BTreeMap<&str, Place> = BTreeMap::new();
             for (key, _) in entries {
                 if key.text() == Some("<<") {
-                    found.push(Wrong {
-                        place: key.place,
-                        path: path.to_owned(),
-                        what: "has a merge key (`<<`), which is not read; write the fields out"
-                            .to_owned(),
-                    });
+                    let what = || {
+                        "has a merge key (`<<`), which is not read; write the fields out".to_owned()
+                    };
+                    say(key.place, &|| path.to_owned(), &what);
                     continue;
                 }
                 let Some(name) = key.text() else {
-                    found.push(Wrong {
-                        place: key.place,
-                        path: path.to_owned(),
-                        what: "has a key that is no text; put the key in quotes".to_owned(),
-                    });
+                    let what = || "has a key that is no text; put the key in quotes".to_owned();
+                    say(key.place, &|| path.to_owned(), &what);
                     continue;
                 };
                 if let Some(first) = seen.insert(name, key.place) {
-                    found.push(Wrong {
-                        place: key.place,
-                        path: join(path, name),
-                        what: format!(
+                    let what = || {
+                        format!(
                             "is written twice, first at line {}; keep one of the two",
                             first.line
-                        ),
-                    });
+                        )
+                    };
+                    say(key.place, &|| join(path, name), &what);
                 }
             }
         });
+        if more > 0 {
+            found.push(Wrong {
+                place: self.place,
+                path: String::new(),
+                what: format!("has {more} more keys that are written twice or are no text"),
+            });
+        }
         found
     }
 
@@ -478,11 +496,13 @@ impl Node {
 }
 
 fn join(path: &str, name: &str) -> String {
-    if path.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{path}.{name}")
+    let mut joined = path.to_owned();
+    if !path.is_empty() {
+        joined.push('.');
     }
+    let left = PATH_BYTES_MAX.saturating_sub(joined.len());
+    joined.push_str(name.get(..name.floor_char_boundary(left)).unwrap_or(name));
+    joined
 }
 
 /// An error on its way up from the node that it is about.
@@ -932,6 +952,25 @@ mod tests {
             .map(|wrong| (wrong.path.as_str(), wrong.place.line, wrong.place.column))
             .collect();
         assert_eq!(found, [("", 5, 1), ("a.b", 1, 18), ("d[0].e", 4, 3)]);
+    }
+
+    #[test]
+    fn a_key_as_long_as_its_file_is_not_copied_for_each_value_below_it() {
+        let long = "\u{e9}".repeat(500_000);
+        let values = "x,".repeat(50_000);
+        let nodes = documents(&format!("? \"{long}\"\n: [{values}{{ 1: 2 }}]\n")).unwrap();
+        let wrongs = nodes[0].bad_keys();
+        assert_eq!(wrongs.len(), 1);
+        assert!(wrongs[0].path.starts_with("\u{e9}") && wrongs[0].path.ends_with("[50000]"));
+        assert!(wrongs[0].path.len() < PATH_BYTES_MAX + 16);
+    }
+
+    #[test]
+    fn of_many_bad_keys_some_are_told_and_the_others_counted() {
+        let nodes = documents(&format!("a: {{ {} }}\n", "1: x, ".repeat(100))).unwrap();
+        let wrongs = nodes[0].bad_keys();
+        assert_eq!(wrongs.len(), BAD_KEYS_MAX + 1);
+        assert!(wrongs[BAD_KEYS_MAX].what.starts_with("has 84 more keys"));
     }
 
     #[test]
