@@ -36,6 +36,8 @@ pub const DIRECTORY_BYTES_MAX: u64 = 256 * 1024 * 1024;
 pub const OBJECTS_MAX: usize = 600_000;
 /// Subdirectories within subdirectories.
 pub const DEPTH_MAX: usize = 16;
+/// Other places of an object that is written more than once, beside each of its places.
+pub const OTHER_PLACES_MAX: usize = 3;
 /// Changes are told by the system; this is for those that are not (network file systems, lost events).
 pub const RESCAN: Duration = Duration::from_secs(5);
 /// As [`RESCAN`], while the system tells of nothing: the directory is gone, or it has no more watches to give.
@@ -560,10 +562,16 @@ fn single<T>(kind: Kind, many: Many<T>, faults: &mut Vec<Fault>) -> Objects<T> {
                 .iter()
                 .enumerate()
                 .filter(|(other, _)| *other != index);
-            let others: Vec<String> = others
+            let mut others: Vec<String> = others
                 .filter_map(|(_, there)| there.origin.as_ref())
+                .take(OTHER_PLACES_MAX)
                 .map(ToString::to_string)
                 .collect();
+            // Each place with all the others would be the square of them.
+            let more = found.len() - 1 - others.len();
+            if more > 0 {
+                others.push(format!("in {more} more places"));
+            }
             faults.push(Fault {
                 origin: here.origin.clone(),
                 object: Some((kind, name.clone())),
@@ -756,6 +764,26 @@ mod tests {
         assert_eq!(names(&world), ["c"]);
         assert!(faults(&world)[0].contains("not UTF-8 in line 2"));
         assert!(faults(&world)[1].contains("is larger than"));
+    }
+
+    #[test]
+    fn an_object_that_is_written_a_thousand_times_is_told_of_in_few_words() {
+        let home = tempfile::tempdir().unwrap();
+        let again = "- *one\n".repeat(5_000);
+        let list = format!(
+            "kind: List\nitems:\n- &one {{ apiVersion: v1, kind: Service, metadata: {{ name: a }} }}\n{again}"
+        );
+        fs::write(home.path().join("a.yaml"), list).unwrap();
+        let world = open(home.path()).read();
+        let faults = &world.endpoints.faults.list;
+        assert_eq!(faults.len(), 5_001);
+        for fault in faults {
+            assert!(
+                fault.what.ends_with(" and in 4997 more places; keep one"),
+                "{}",
+                fault.what
+            );
+        }
     }
 
     #[test]
