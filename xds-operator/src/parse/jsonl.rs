@@ -4,6 +4,7 @@
 //! all the same, with `null`, `{}` or 0.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::{self, BufRead, Read, Write};
 
 use fixgw_core::decision::Reason;
@@ -115,7 +116,20 @@ pub(super) fn whole(id: &str, format: Format, account: &Account<'_>, reveal: boo
 
 fn json(of: &impl Serialize) -> String {
     // Fails only for keys that are no strings or numbers, and there is none.
-    serde_json::to_string(of).unwrap_or_default()
+    let text = serde_json::to_string(of).unwrap_or_default();
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    // JSON need not escape DEL and the controls beyond ASCII, and terminals obey some of them. They can stand in strings only.
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_control() {
+            let _ = write!(escaped, "\\u{:04x}", u32::from(letter));
+        } else {
+            escaped.push(letter);
+        }
+    }
+    escaped
 }
 
 /// Goes through the lines; says how many could not be read.
