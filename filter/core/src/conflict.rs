@@ -421,3 +421,91 @@ fn same_conditions(first: &Rule, second: &Rule) -> bool {
     }
     conditions(first).eq(conditions(second))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use crate::rule::testing::spec;
+    use crate::rule::{FieldSpec, RuleSpec};
+
+    fn rules(specs: impl IntoIterator<Item = RuleSpec>) -> Vec<Rule> {
+        specs
+            .into_iter()
+            .map(|spec| Rule::new(spec).unwrap())
+            .collect()
+    }
+
+    fn one(specs: [RuleSpec; 2]) -> Conflict {
+        let found = conflicts(&rules(specs));
+        assert_eq!(found.count, 1);
+        found.shown.first().unwrap().clone()
+    }
+
+    #[test]
+    fn what_could_not_be_decided_counts_as_a_conflict() {
+        let undecided = Conflicts {
+            undecided: true,
+            ..Conflicts::default()
+        };
+        assert!(!undecided.is_empty());
+        let fields = |name| spec(name, &[("SenderCompID49", name)], None);
+        let rules = rules(["a", "b", "c"].map(fields));
+        let search = |steps| {
+            let mut found = AllFound {
+                kept: Vec::new(),
+                more: 0,
+                involved: Vec::new(),
+            };
+            let search = Search::among(&rules);
+            search.compare_all(&mut Steps(steps), &mut found).is_err()
+        };
+        assert!(search(3), "three routes take more than three steps");
+        assert!(!search(100));
+    }
+
+    #[test]
+    fn the_route_that_shows_a_field_least_is_heard() {
+        for hides_first in [true, false] {
+            let with = |name: &str, hides: bool, redacts: bool| {
+                let mut spec = spec(name, &[("Account1", "ours"), ("Text58", "theirs")], None);
+                for (key, field) in &mut spec.match_fields {
+                    *field = FieldSpec {
+                        hidden: hides && key == "Account1",
+                        redact: redacts && key == "Text58",
+                        ..field.clone()
+                    };
+                }
+                spec
+            };
+            let conflict = one([
+                with("a", hides_first, !hides_first),
+                with("b", !hides_first, hides_first),
+            ]);
+            let shown = format!("{}", conflict.witness);
+            assert!(
+                !shown.contains("ours") && !shown.contains("theirs"),
+                "{shown}"
+            );
+            assert!(shown.contains("58=[REDACTED]"), "{shown}");
+            // Of the routes that ask for the hidden one, those that hide it are named.
+            let hidden = conflict.witness.fields(false).next().unwrap();
+            let hiding = if hides_first { "a" } else { "b" };
+            assert_eq!(hidden.field, None);
+            let names: Vec<&str> = hidden.of.iter().map(|of| of.name.as_str()).collect();
+            assert_eq!(names, [hiding]);
+            for fields in [&conflict.first_fields, &conflict.second_fields] {
+                assert_eq!(*fields, ["a hidden field", "Text58"]);
+            }
+        }
+    }
+
+    #[test]
+    fn routes_are_the_same_by_what_they_ask_for_and_not_by_how_much() {
+        let with = |name, text| spec(name, &[("SenderCompID49", text)], Some(1));
+        assert!(one([with("a", "A*"), with("b", "A*")]).same);
+        assert!(!one([with("a", "A*"), with("b", "AB*")]).same);
+        let exact = |name, key| spec(name, &[(key, "A")], None);
+        assert!(!one([exact("a", "SenderCompID49"), exact("b", "TargetCompID56")]).same);
+    }
+}

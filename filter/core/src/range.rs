@@ -366,6 +366,7 @@ impl core::error::Error for RangeError {}
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
+    use alloc::format;
     use alloc::vec::Vec;
 
     fn range(text: &str) -> SourceRange {
@@ -441,6 +442,25 @@ mod tests {
         for other in ["", "10.1.2.3", "/run/socket", "@abstract"] {
             assert_eq!(of(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn an_ipv6_address_that_is_left_is_none_that_ipv4_has() {
+        // All of ::/80 that lies below ::ffff:0:0.
+        let below: Vec<SourceRange> = (81..=96_u32)
+            .map(|length| {
+                let bits = (1_u128 << (128 - 80)) - (1_u128 << (129 - length));
+                let network = Ipv6Addr::from_bits(bits);
+                range(&format!("{network}/{length}"))
+            })
+            .collect();
+        assert!(below.iter().all(|below| below.last() < 0xFFFF << 32));
+        assert_eq!(range("::/80").first_outside(&below), None);
+        let (_, most) = below.split_last().unwrap();
+        assert_eq!(
+            range("::/80").first_outside(most).unwrap().to_string(),
+            "::fffe:0:0"
+        );
     }
 
     #[test]

@@ -681,6 +681,30 @@ mod tests {
     }
 
     #[test]
+    fn a_value_is_equal_and_a_prefix_may_be_all_of_it() {
+        let holds = |text: &str, value: &[u8]| {
+            let rule = Rule::new(spec(
+                "r",
+                &[("SenderCompID49", text)],
+                text.ends_with('*').then_some(1),
+            ));
+            rule.unwrap()
+                .fields()
+                .first()
+                .unwrap()
+                .condition
+                .holds(value)
+        };
+        assert!(
+            holds("AB", b"AB") && holds("AB*", b"AB") && holds("AB*", b"ABC") && holds("*", b"A")
+        );
+        for other in [&b"A"[..], b"ABC", b"ab", b"AC"] {
+            assert!(!holds("AB", other), "{other:?}");
+        }
+        assert!(!holds("AB*", b"A") && !holds("AB*", b"XAB"));
+    }
+
+    #[test]
     fn an_empty_value_counts_as_absent_for_every_condition() {
         for condition in [
             Condition::Present,

@@ -786,3 +786,132 @@ impl Builder {
 fn word(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+mod tests {
+    use super::*;
+    use crate::rule::testing::spec;
+    use alloc::collections::BTreeMap;
+    use alloc::format;
+    use alloc::string::String;
+    use core::net::{IpAddr, Ipv4Addr};
+
+    fn table(specs: impl IntoIterator<Item = crate::rule::RuleSpec>) -> Table {
+        let rules: Vec<Rule> = specs
+            .into_iter()
+            .map(|spec| Rule::new(spec).unwrap())
+            .collect();
+        // No conflict is looked for, as a table from elsewhere may hold one.
+        let body = Builder::build(&rules).unwrap();
+        Table::load(image::seal(MAGIC, FORMAT, 1, &body)).unwrap()
+    }
+
+    fn lookup(table: &Table, values: &[&str], source: Option<SourceAddress>) -> Lookup {
+        let mut slots = table.slots(source);
+        for (slot, value) in values.iter().enumerate() {
+            slots.keep_first(slot, value.as_bytes());
+        }
+        table.lookup(&slots)
+    }
+
+    #[test]
+    fn between_two_routes_of_one_rank_nothing_is_chosen() {
+        let exact = |name, key| spec(name, &[(key, "A")], None);
+        let both = table([exact("a", "SenderCompID49"), exact("b", "TargetCompID56")]);
+        assert!(matches!(
+            lookup(&both, &["A", "A"], None),
+            Lookup::Ambiguous(..)
+        ));
+        assert!(matches!(lookup(&both, &["A", "B"], None), Lookup::Route(_)));
+        // What stands above both decides.
+        let above = spec(
+            "c",
+            &[("SenderCompID49", "A"), ("TargetCompID56", "A")],
+            None,
+        );
+        let three = table([
+            exact("a", "SenderCompID49"),
+            exact("b", "TargetCompID56"),
+            above,
+        ]);
+        let Lookup::Route(route) = lookup(&three, &["A", "A"], None) else {
+            panic!("one outranks the others");
+        };
+        assert_eq!(three.route_name(route).unwrap().1, "c");
+    }
+
+    #[test]
+    fn shapes_descend_by_the_best_rank_that_a_route_of_theirs_has() {
+        let wild = |name, key, priority| spec(name, &[(key, "A*")], Some(priority));
+        let table = table([
+            wild("a", "SenderCompID49", 1),
+            wild("b", "SenderCompID49", 7),
+            wild("c", "TargetCompID56", 5),
+            spec("d", &[("TargetCompID56", "A")], None),
+            spec("e", &[], Some(9)),
+            spec("f", &[("SenderCompID49", "A*")], Some(7)).from(&["10.0.0.0/8", "::/0"]),
+        ]);
+        let bounds: Vec<MatchRank> = (0..table.shape_count())
+            .map(|shape| table.best_of_shape(shape).unwrap())
+            .collect();
+        assert_eq!(bounds.len(), 6);
+        assert!(bounds.is_sorted_by(|one, next| one >= next), "{bounds:?}");
+        assert!(bounds.first().unwrap().rank.class == Class::Exact);
+    }
+
+    /// Two of these have one fingerprint, and begin at one bucket of a shape with one route.
+    fn that_collide<T>(of: impl IntoIterator<Item = (u64, T)>) -> (T, T) {
+        let mut seen: BTreeMap<(u32, usize), T> = BTreeMap::new();
+        for (hash, it) in of {
+            let place = (fingerprint(hash), bucket(hash, 4));
+            if let Some(other) = seen.remove(&place) {
+                return (other, it);
+            }
+            seen.insert(place, it);
+        }
+        panic!("no two of them collide");
+    }
+
+    #[test]
+    fn a_value_that_was_chosen_for_its_hash_is_not_taken_for_another() {
+        let values = (0..2_000_000).map(|number| {
+            let value = format!("{number}");
+            (mix(seed(None), value.as_bytes()), value)
+        });
+        let (ours, other): (String, String) = that_collide(values);
+        let table = table([spec("a", &[("SenderCompID49", &ours)], None)]);
+        assert!(matches!(lookup(&table, &[&ours], None), Lookup::Route(_)));
+        assert_eq!(
+            lookup(&table, &[&other], None),
+            Lookup::None,
+            "{ours} {other}"
+        );
+    }
+
+    #[test]
+    fn an_address_that_was_chosen_for_its_hash_is_not_taken_for_another() {
+        let (all, bits) = (
+            Rule::new(spec("all", &[], Some(1)).from(&["0.0.0.0/32"])),
+            0..2_000_000_u32,
+        );
+        let form = all.unwrap().source_ranges().first().unwrap().form();
+        let addresses = bits.map(|bits| {
+            let range = SourceRange::of_parts(form, u128::from(bits));
+            (seed(Some(range)), Ipv4Addr::from_bits(bits))
+        });
+        let (ours, other) = that_collide(addresses);
+        let table = table([spec("a", &[], Some(1)).from(&[&format!("{ours}/32")])]);
+        let from = |address: Ipv4Addr| Some(SourceAddress::from(IpAddr::V4(address)));
+        assert!(matches!(lookup(&table, &[], from(ours)), Lookup::Route(_)));
+        assert_eq!(
+            lookup(&table, &[], from(other)),
+            Lookup::None,
+            "{ours} {other}"
+        );
+    }
+}
