@@ -206,6 +206,11 @@ impl Table {
             }
             *part = (offset, count);
         }
+        let within =
+            |part: Part, max: usize| parts.get(part as usize).is_some_and(|part| part.1 <= max);
+        if !within(Part::Shapes, limits::SHAPES_MAX) || !within(Part::Routes, limits::ROUTES_MAX) {
+            return Err(LoadError::Bounds);
+        }
         Ok(Self {
             image,
             revision,
@@ -377,6 +382,7 @@ impl Table {
         let index = route.0 as usize;
         let first = self.word(Part::Routes, index, 9).unwrap_or(0) as usize;
         let count = self.word(Part::Routes, index, 10).unwrap_or(0) as usize;
+        let count = count.min(limits::ROUTE_RANGES_MAX);
         let end = first.saturating_add(count).min(self.count(Part::Ranges));
         (first..end).filter_map(|index| {
             let form = RangeForm::of_word(self.word(Part::Ranges, index, 0)?)?;
@@ -430,6 +436,9 @@ impl Table {
         };
         let first_term = self.word(Part::Shapes, shape, 3)? as usize;
         let terms = self.word(Part::Shapes, shape, 4)? as usize;
+        if terms > limits::ROUTE_FIELDS_MAX {
+            return None;
+        }
         let mut hash = seed(range);
         for term in first_term..first_term.checked_add(terms)? {
             let value = slots.get(self.word(Part::Terms, term, 0)? as usize)?;
@@ -453,9 +462,11 @@ impl Table {
         None
     }
 
+    /// More conditions than a route may have are none that hold: each probe of a lookup is bounded, whatever the image says.
     fn holds(&self, route: RouteRef, slots: &Slots<'_>) -> bool {
-        self.condition_range(route)
-            .all(|index| self.condition_holds(index, slots).unwrap_or(false))
+        let mut conditions = self.condition_range(route);
+        conditions.len() <= limits::ROUTE_FIELDS_MAX
+            && conditions.all(|index| self.condition_holds(index, slots).unwrap_or(false))
     }
 
     fn condition_holds(&self, index: usize, slots: &Slots<'_>) -> Option<bool> {
@@ -798,7 +809,7 @@ mod tests {
     use crate::rule::testing::spec;
     use alloc::collections::BTreeMap;
     use alloc::format;
-    use alloc::string::String;
+    use alloc::string::{String, ToString};
     use core::net::{IpAddr, Ipv4Addr};
 
     fn table(specs: impl IntoIterator<Item = crate::rule::RuleSpec>) -> Table {
@@ -843,6 +854,44 @@ mod tests {
             panic!("one outranks the others");
         };
         assert_eq!(three.route_name(route).unwrap().1, "c");
+    }
+
+    #[test]
+    fn an_image_that_asks_for_more_than_a_route_may_is_not_followed() {
+        // One route by a value, and seventeen by a prefix each; the Logon meets all eighteen conditions.
+        let mut rules = vec![spec("a", &[("SenderCompID49", "A")], None)];
+        rules.extend((0..17).map(|number| {
+            let (name, key) = (format!("b{number}"), format!("Tag{}", 1_000 + number));
+            spec(&name, &[(&key, "B*")], Some(number))
+        }));
+        let sound = table(rules);
+        let values: Vec<&str> = core::iter::once("A").chain(["B"; 17]).collect();
+        let taken = |table: &Table| match lookup(table, &values, None) {
+            Lookup::Route(route) => table.route_name(route).unwrap().1.to_string(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(taken(&sound), "a");
+        for (conditions, wanted) in [(16_u32, "a"), (17, "b16")] {
+            let mut image = sound.image().to_vec();
+            let at = sound.part(Part::Routes).0 + 8 * 4;
+            image
+                .get_mut(at..at + 4)
+                .unwrap()
+                .copy_from_slice(&conditions.to_le_bytes());
+            let body = image.split_off(HEADER_BYTES);
+            let bent = Table::load(image::seal(MAGIC, FORMAT, 1, &body)).unwrap();
+            assert_eq!(taken(&bent), wanted, "{conditions} conditions");
+        }
+        // The count of the shapes, in the directory.
+        let sound = table([spec("a", &[("SenderCompID49", "A")], None)]);
+        let mut body = sound.image().get(HEADER_BYTES..).unwrap().to_vec();
+        body.resize(body.len() + limits::SHAPES_MAX * 28 + 28, 0);
+        let count = u32::try_from(limits::SHAPES_MAX + 1).unwrap();
+        body.get_mut(12..16)
+            .unwrap()
+            .copy_from_slice(&count.to_le_bytes());
+        let image = image::seal(MAGIC, FORMAT, 1, &body);
+        assert_eq!(Table::load(image).unwrap_err(), LoadError::Bounds);
     }
 
     #[test]
