@@ -927,6 +927,27 @@ mod tests {
     }
 
     #[test]
+    fn a_chain_of_buckets_goes_on_at_the_first_one() {
+        let last = |value: &String| bucket(mix(seed(None), value.as_bytes()), 8) == 7;
+        let values: Vec<String> = (0..)
+            .map(|number| format!("{number}"))
+            .filter(last)
+            .take(2)
+            .collect();
+        let table = table(
+            values
+                .iter()
+                .map(|value| spec(value, &[("SenderCompID49", value)], None)),
+        );
+        for value in &values {
+            let Lookup::Route(route) = lookup(&table, &[value], None) else {
+                panic!("{value} is not found");
+            };
+            assert_eq!(table.route_name(route).unwrap().1, value);
+        }
+    }
+
+    #[test]
     fn a_value_that_was_chosen_for_its_hash_is_not_taken_for_another() {
         let values = (0..2_000_000).map(|number| {
             let value = format!("{number}");
