@@ -75,6 +75,13 @@ pub enum Data {
         /// The value goes on to the next SOH behind its length.
         stretched: bool,
     },
+    /// The same, by a reader who knows of no length but this one and each data field's own.
+    AnyLengthOf {
+        /// This one.
+        length: u32,
+        /// The value goes on to the next SOH behind its length.
+        stretched: bool,
+    },
     /// As [`Data::Direct`], by a reader who knows of this data field alone.
     KnowsOnly(u32),
     /// As [`Data::Direct`], by a reader who does not know of this one.
@@ -182,15 +189,33 @@ impl Reading {
 
     /// And those of readers who know some of a message's data fields only.
     fn data_of(message: &[u8]) -> Vec<Data> {
-        let mut tags: Vec<u32> = Vec::new();
+        let (mut tags, mut lengths): (Vec<u32>, Vec<u32>) = (Vec::new(), Vec::new());
         for walk in Self::walks(vec![Data::Never]) {
-            let found = fields(message, walk).unwrap_or_default().into_iter();
-            let data = |tag: &u32| DATA_FIELDS.iter().any(|(_, data)| data == tag);
-            tags.extend(found.map(|(tag, _)| tag).filter(data));
+            for (tag, _) in fields(message, walk).unwrap_or_default() {
+                tags.extend(
+                    DATA_FIELDS
+                        .iter()
+                        .map(|(_, data)| *data)
+                        .filter(|data| *data == tag),
+                );
+                lengths.extend(
+                    DATA_FIELDS
+                        .iter()
+                        .map(|(length, _)| *length)
+                        .filter(|length| *length == tag),
+                );
+            }
         }
-        tags.sort_unstable();
-        tags.dedup();
+        for tags in [&mut tags, &mut lengths] {
+            tags.sort_unstable();
+            tags.dedup();
+        }
         let mut all = Self::data();
+        if !tags.is_empty() {
+            let some =
+                |length| [false, true].map(|stretched| Data::AnyLengthOf { length, stretched });
+            all.extend(lengths.into_iter().flat_map(some));
+        }
         if tags.len() > 1 {
             let some = |tag| [Data::KnowsOnly(tag), Data::KnowsAllBut(tag)];
             all.extend(tags.into_iter().flat_map(some));
@@ -497,8 +522,11 @@ impl<'a> Walk<'a> {
             Data::Never => self.next_soh(start),
             Data::KnowsOnly(known) if known != tag => self.next_soh(start),
             Data::KnowsAllBut(unknown) if unknown == tag => self.next_soh(start),
-            Data::AnyLength { stretched } => {
-                let is_length = |tag: u32| DATA_FIELDS.iter().any(|(length, _)| *length == tag);
+            Data::AnyLength { stretched } | Data::AnyLengthOf { stretched, .. } => {
+                let is_length = |tag: u32| match self.reading.data {
+                    Data::AnyLengthOf { length, .. } => tag == length || tag == length_tag,
+                    _ => DATA_FIELDS.iter().any(|(length, _)| *length == tag),
+                };
                 let lengths = self.walked.iter().filter(|(seen, _)| is_length(*seen));
                 let said = lengths.rev().find_map(|(_, value)| self.length(value));
                 match said.map(|length| start.checked_add(length)) {

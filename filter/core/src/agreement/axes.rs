@@ -53,6 +53,8 @@ pub(super) enum Pair {
     TagBefore,
     /// Any length, whichever field it is for (simplefix).
     Any,
+    /// Any length that a reader knows whose dictionary has none but the data field's own and this one: the others are younger.
+    AnyOf(Tag),
 }
 
 /// What a reader takes for a number, as a tag or as a length.
@@ -100,6 +102,11 @@ pub(super) enum ValueAxis {
     ToNulTrimmed,
     /// What stands before another `=`: the second part of a field that is split there.
     ToEquals,
+}
+
+/// Readers that take any length, and know no others than each data field's own and this one.
+pub(super) fn any_of(length: Tag) -> [DataAxis; 2] {
+    [false, true].map(|to_soh| earlier(Walk::Fields, Which::Last, Pair::AnyOf(length), to_soh))
 }
 
 const fn earlier(walk: Walk, which: Which, pair: Pair, to_soh: bool) -> DataAxis {

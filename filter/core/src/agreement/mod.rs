@@ -90,7 +90,7 @@ fn agree<'a>(
         source,
         judge: Judge::new(table, decided, strict),
     };
-    let mut tags = Vec::new();
+    let (mut tags, mut lengths) = (Vec::new(), Vec::new());
     for (data, data_says) in DATA {
         let met = comparison.with(data, data_says)?;
         // Without a data field, the other readers of data fields are the same: so it is with the groups that venues'
@@ -99,16 +99,24 @@ fn agree<'a>(
             break;
         }
         tags.extend(met.data_tags);
+        lengths.extend(met.length_tags);
     }
-    tags.sort();
-    tags.dedup();
-    if tags.len() > DATA_TAGS_COMPARED_MAX {
-        return Err(TOO_ODD);
+    for tags in [&mut tags, &mut lengths] {
+        tags.sort();
+        tags.dedup();
+        if tags.len() > DATA_TAGS_COMPARED_MAX {
+            return Err(TOO_ODD);
+        }
     }
     if tags.len() > 1 {
         for tag in tags {
             comparison.with(DataAxis::KnowsOnly(tag), SUBSET)?;
             comparison.with(DataAxis::KnowsAllBut(tag), SUBSET)?;
+        }
+    }
+    if lengths.len() > 1 {
+        for data in lengths.into_iter().flat_map(axes::any_of) {
+            comparison.with(data, axes::ANY)?;
         }
     }
     Ok(())
@@ -267,6 +275,15 @@ mod tests {
         // A length that is another field's.
         check("35=A|354=13|96=a|49=VICTIM|34=1|108=30|", "refused");
         check("35=A|348=20|96=a|49=BROKER_A|b|34=1|", "refused");
+        // The same by a reader who does not know the last one: simplefix has never heard of 2802.
+        check(
+            "35=A|95=11|2802=1|91=c|49=VICTIM|34=1|",
+            "refused: readers that take the length of one data field",
+        );
+        check("35=A|95=99999|354=1|91=c|49=VICTIM|34=1|", "refused");
+        check("35=A|95=11|2802=1|96=c|49=VICTIM|34=1|", "refused");
+        let proper = "95=3|96=a|b|2802=2|2801=cd|354=1|355=e|";
+        check(&format!("35=A|49=BROKER_A|{proper}34=1|"), "broker");
         // A reader whose dictionary is older than one of the data fields.
         let younger = "95=13|96=a|49=BROKER_A|1184=11|1185=c|49=VICTIM|49=BROKER_A|";
         check(&format!("35=A|{younger}34=1|"), "refused");

@@ -17,6 +17,8 @@ use crate::wire::{self, SOH, Tag};
 pub(super) struct Met {
     /// Tags of the data fields, each once, up to one more than are compared.
     pub(super) data_tags: Vec<Tag>,
+    /// Tags of the length fields among the fields, likewise.
+    pub(super) length_tags: Vec<Tag>,
     /// A tag or a length that is not well-formed.
     pub(super) odd_number: bool,
 }
@@ -148,9 +150,7 @@ impl<'a> Reader<'a> {
         let Some(length_tag) = wire::length_field_of(tag) else {
             return self.soh_from(start);
         };
-        if !met.data_tags.contains(&tag) && met.data_tags.len() <= DATA_TAGS_COMPARED_MAX {
-            met.data_tags.push(tag);
-        }
+        note(&mut met.data_tags, tag);
         match self.data {
             DataAxis::NeverHonoured => self.soh_from(start),
             DataAxis::KnowsOnly(known) if known != tag => self.soh_from(start),
@@ -248,7 +248,7 @@ struct FieldSeen<'a> {
 impl Earlier {
     fn length_tag(self, data: Tag, specified: Tag) -> Tag {
         match self.pair {
-            Pair::Specified | Pair::Any => specified,
+            Pair::Specified | Pair::Any | Pair::AnyOf(_) => specified,
             // `Signature` (89) is no exception to the specification in any reader.
             Pair::TagBefore if data.get() == 89 => specified,
             Pair::TagBefore => Tag::new(data.get().saturating_sub(1)).unwrap_or(specified),
@@ -266,12 +266,22 @@ struct Lengths {
     said: Vec<Said>,
     /// The last one of any.
     latest: Option<usize>,
+    turns: usize,
+}
+
+/// Keeps a tag, each once, up to one more than are compared.
+fn note(tags: &mut Vec<Tag>, tag: Tag) {
+    if !tags.contains(&tag) && tags.len() <= DATA_TAGS_COMPARED_MAX {
+        tags.push(tag);
+    }
 }
 
 struct Said {
     tag: Tag,
     first: usize,
     last: usize,
+    /// How many were said before the last one.
+    turn: usize,
 }
 
 impl Lengths {
@@ -289,6 +299,11 @@ impl Lengths {
         }
         if earlier.pair == Pair::Any {
             return self.latest;
+        }
+        if let Pair::AnyOf(other) = earlier.pair {
+            let known = self.said.iter();
+            let known = known.filter(|said| said.tag == length_tag || said.tag == other);
+            return known.max_by_key(|said| said.turn).map(|said| said.last);
         }
         let said = self.said.iter().find(|said| said.tag == length_tag)?;
         Some(match earlier.which {
@@ -322,18 +337,24 @@ impl Lengths {
         if wire::data_field_of(tag).is_none() && !before_data() {
             return;
         }
+        if wire::data_field_of(tag).is_some() {
+            note(&mut met.length_tags, tag);
+        }
         let Some(length) = reader.length(value, met) else {
             return;
         };
         if wire::data_field_of(tag).is_some() {
             self.latest = Some(length);
         }
+        let turn = self.turns;
+        self.turns += 1;
         match self.said.iter_mut().find(|said| said.tag == tag) {
-            Some(said) => said.last = length,
+            Some(said) => (said.last, said.turn) = (length, turn),
             None => self.said.push(Said {
                 tag,
                 first: length,
                 last: length,
+                turn,
             }),
         }
     }
