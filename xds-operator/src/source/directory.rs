@@ -464,7 +464,7 @@ fn read_file(path: &Path, shown: &Arc<str>, metadata: &fs::Metadata) -> Option<C
 ///
 /// # Errors
 /// When it cannot be read.
-pub(super) fn read_text(from: impl Read, shown: &Arc<str>) -> io::Result<FileContent> {
+pub fn read_text(from: impl Read, shown: &Arc<str>) -> io::Result<FileContent> {
     let mut bytes = Vec::new();
     let count = from.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     if count as u64 > FILE_BYTES_MAX {
@@ -500,8 +500,9 @@ fn only(fault: Fault) -> FileContent {
     }
 }
 
-/// One World out of what the files hold.
-pub(super) fn gather(
+/// One World out of what the files hold. Pure.
+#[must_use]
+pub fn gather(
     contents: &[Arc<FileContent>],
     mut faults: Vec<Fault>,
     extra: Vec<ExtraEndpoint>,

@@ -81,6 +81,13 @@ const CRATE_RULES: &[CrateRule] = &[
         never: &["proxy-wasm"],
     },
     CrateRule {
+        sentence: "`fixgw-fuzz` depends on `fixgw-core`, `fixgw-operator` and `fixgw-readings` of ours; libFuzzer comes in by a feature that nothing else asks for.",
+        name: "fixgw-fuzz",
+        platform: NATIVE,
+        ours: &["fixgw-core", "fixgw-operator", "fixgw-readings"],
+        never: &["proxy-wasm", "libfuzzer-sys"],
+    },
+    CrateRule {
         sentence: "`fixgw-readings`, the second opinion of the tests, depends on no other crate: it shares no code with the core.",
         name: "fixgw-readings",
         platform: NATIVE,
