@@ -12,6 +12,7 @@ mod dependencies;
 mod documents;
 mod hygiene;
 mod module;
+mod properties;
 
 /// Fails with every finding, not only the first.
 #[track_caller]
