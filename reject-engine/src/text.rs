@@ -60,7 +60,12 @@ impl Text {
             Some(Reason::LogonTooLarge) => "Logon is too large",
             Some(Reason::TooManyFields) => "Logon has too many fields",
             Some(Reason::LogonTimeout | Reason::IncompleteLogon) => "Logon did not arrive in time",
-            Some(Reason::NoReadyEndpoint) => "No engine is ready for this session",
+            Some(
+                Reason::NoReadyEndpoint
+                | Reason::HoldTimeout
+                | Reason::HoldLimit
+                | Reason::LeftWhileHeld,
+            ) => "No engine is ready for this session",
             Some(Reason::NoTable | Reason::InternalError) => "Gateway cannot route a Logon now",
             Some(Reason::NotFix | Reason::NotLogon) => "First message is not a Logon",
             // Who fails the handshake, or is refused for his PROXY header, never gets here.

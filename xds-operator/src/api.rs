@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use fixgw_core::redact::Disclosure;
-use fixgw_core::rule::{FieldSpec, RouteName, RuleSpec, Target};
+use fixgw_core::rule::{FieldSpec, Hold, RouteName, RuleSpec, Target};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -157,6 +157,16 @@ impl FIXSessionSpec {
         )
     }
 
+    /// What it says about connections that wait. A duration that is none is told elsewhere.
+    fn hold(&self) -> Hold {
+        let timeout_ms = self.hold_timeout.as_deref();
+        let timeout_ms = timeout_ms.and_then(|text| duration_ms(text).ok());
+        Hold {
+            connections_max: self.max_held_connections,
+            timeout_ms: timeout_ms.and_then(|ms| u32::try_from(ms).ok()),
+        }
+    }
+
     /// The same as the core takes it.
     #[must_use]
     pub fn rule(&self, name: RouteName) -> RuleSpec {
@@ -172,6 +182,7 @@ impl FIXSessionSpec {
             default: self.default,
             priority: self.priority,
             target,
+            hold: self.hold(),
         }
     }
 }

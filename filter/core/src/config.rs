@@ -22,6 +22,12 @@ pub struct Settings {
     pub logon_fields_max: u32,
     /// Milliseconds from accept to a complete Logon.
     pub logon_timeout_ms: u32,
+    /// Milliseconds that a connection is held until its target is ready, if its route does not say otherwise.
+    pub hold_timeout_ms: u32,
+    /// Connections that are held for one route, if it does not say otherwise.
+    pub max_held_connections: u32,
+    /// Connections that are held in all, over all workers.
+    pub max_held_connections_per_pod: u32,
     /// Cluster of the reject engine; without one, what cannot be routed is closed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reject_cluster: Option<String>,
@@ -44,6 +50,9 @@ impl Default for Settings {
             logon_bytes_max: limits::LOGON_BYTES_MAX,
             logon_fields_max: limits::LOGON_FIELDS_MAX,
             logon_timeout_ms: limits::LOGON_TIMEOUT_MS,
+            hold_timeout_ms: limits::HOLD_TIMEOUT_MS,
+            max_held_connections: limits::HELD_PER_ROUTE_MAX,
+            max_held_connections_per_pod: limits::HELD_PER_POD_MAX,
             reject_cluster: None,
             decision_cluster: None,
             control_cluster: None,

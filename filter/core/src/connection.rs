@@ -12,6 +12,7 @@ use crate::agreement::{self, Verdict};
 use crate::config::Settings;
 use crate::decision::{Decision, DecisionRecord, Reason};
 use crate::handshake;
+use crate::held::{Caps, Full, Place};
 use crate::limits;
 use crate::path::Path;
 use crate::range::SourceAddress;
@@ -60,6 +61,18 @@ pub enum Step {
         /// What was decided.
         record: Box<DecisionRecord>,
     },
+    /// Ask for a place among the held connections, and tell the connection by [`Connection::placed`].
+    Ask {
+        /// `namespace/name` of its route.
+        route: String,
+        /// How many places there are.
+        caps: Caps,
+    },
+    /// Keep it paused: it is held.
+    Hold {
+        /// What was decided.
+        record: Box<DecisionRecord>,
+    },
     /// Let the bytes go to the reject engine, with the record's reason.
     Reject {
         /// The reject engine's cluster.
@@ -83,12 +96,52 @@ pub struct Arrival {
     pub source: Option<SourceAddress>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum State {
     /// Waits for a complete Logon; how many bytes have been seen.
     Waiting(usize),
+    /// Its target is not ready, and it asks for a place among those that are held.
+    Asking(Box<Matched>),
+    /// It has one.
+    Held(Box<Matched>),
     /// Connected, rejected or closed.
     Decided,
+}
+
+/// A Logon that a route takes whose target is not ready.
+#[derive(Clone, Debug)]
+struct Matched {
+    /// Namespace and name of its route. It stays this one's whatever becomes of the rules.
+    route: (String, String),
+    /// What was decided, as it is told in the end.
+    record: DecisionRecord,
+    timeout_ms: u64,
+    since_ms: u64,
+}
+
+impl Matched {
+    const fn deadline_ms(&self) -> u64 {
+        self.since_ms.saturating_add(self.timeout_ms)
+    }
+
+    fn record(&self, decision: Decision, reason: Reason, detail: String) -> Box<DecisionRecord> {
+        Box::new(DecisionRecord {
+            decision,
+            reason,
+            detail: Some(detail),
+            ..self.record.clone()
+        })
+    }
+
+    fn closed(self, reason: Reason, detail: String) -> Step {
+        Step::Close {
+            record: Some(self.record(Decision::Closed, reason, detail)),
+        }
+    }
+
+    fn held_for(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(self.since_ms)
+    }
 }
 
 /// One connection, from accept to decision.
@@ -123,17 +176,29 @@ impl Connection {
         }
     }
 
-    /// Whether it still waits for its Logon.
+    /// Whether it is paused still: it waits for its Logon, or for its target.
     #[must_use]
-    pub fn waiting(&self) -> bool {
-        matches!(self.state, State::Waiting(_))
+    pub const fn waiting(&self) -> bool {
+        !matches!(self.state, State::Decided)
+    }
+
+    /// `namespace/name` of the route that it is held for.
+    #[must_use]
+    pub fn held_for(&self) -> Option<&str> {
+        match &self.state {
+            State::Held(held) => held.record.route.as_deref(),
+            State::Waiting(_) | State::Asking(_) | State::Decided => None,
+        }
     }
 
     /// Bytes have arrived: `buffer` is everything so far. `end` when the counterparty has finished sending.
     pub fn received(&mut self, view: View<'_>, buffer: &[u8], end: bool) -> Step {
-        let State::Waiting(_) = self.state else {
-            return Step::Wait;
-        };
+        match self.state {
+            State::Waiting(_) => {}
+            // A FIN is all that is heard of a counterparty that leaves: nobody would answer its Logon.
+            State::Held(_) | State::Asking(_) if end => return self.leave(),
+            State::Held(_) | State::Asking(_) | State::Decided => return Step::Wait,
+        }
         self.state = State::Waiting(buffer.len());
         if self.refusal.is_some() && !buffer.is_empty() {
             return self.refuse(view, buffer.len());
@@ -169,12 +234,19 @@ impl Connection {
 
     /// Whether [`Connection::tick`] would end it: it waits, and its time is over.
     #[must_use]
-    pub fn is_due(&self, now_ms: u64) -> bool {
-        self.waiting() && now_ms >= self.deadline_ms
+    pub const fn is_due(&self, now_ms: u64) -> bool {
+        match &self.state {
+            State::Waiting(_) => now_ms >= self.deadline_ms,
+            State::Held(held) => now_ms >= held.deadline_ms(),
+            State::Asking(_) | State::Decided => false,
+        }
     }
 
     /// Time has passed.
     pub fn tick(&mut self, now_ms: u64, view: View<'_>) -> Step {
+        if let State::Held(_) = self.state {
+            return self.woken(now_ms, view);
+        }
         let State::Waiting(bytes) = self.state else {
             return Step::Wait;
         };
@@ -197,9 +269,69 @@ impl Connection {
         ))
     }
 
+    /// The answer to [`Step::Ask`].
+    pub fn placed(&mut self, now_ms: u64, answer: Result<Place, Full>) -> Step {
+        let State::Asking(mut matched) = core::mem::replace(&mut self.state, State::Decided) else {
+            return Step::Wait;
+        };
+        let Place { route, pod } = match answer {
+            Ok(counts) => counts,
+            Err(full) => return matched.closed(Reason::HoldLimit, full.to_string()),
+        };
+        matched.since_ms = now_ms;
+        let detail = format!(
+            "held for up to {} ms, as {route} of this route and {pod} in all",
+            matched.timeout_ms
+        );
+        let record = matched.record(Decision::Held, Reason::NoReadyEndpoint, detail);
+        self.state = State::Held(matched);
+        Step::Hold { record }
+    }
+
+    /// The table or the readiness may have changed. A held connection goes to its route's target as soon as that is ready,
+    /// and is closed when its time is over.
+    pub fn woken(&mut self, now_ms: u64, view: View<'_>) -> Step {
+        let State::Held(held) = &self.state else {
+            return Step::Wait;
+        };
+        let target = held_target(held, view);
+        if target.is_none() && !self.is_due(now_ms) {
+            return Step::Wait;
+        }
+        let State::Held(mut held) = core::mem::replace(&mut self.state, State::Decided) else {
+            return Step::Wait;
+        };
+        held.record.revision = view.revision();
+        let waited = held.held_for(now_ms);
+        let Some(cluster) = target else {
+            let detail = format!("held for {waited} ms, and no endpoint became ready");
+            return held.closed(Reason::HoldTimeout, detail);
+        };
+        held.record.target = Some(cluster.clone());
+        let detail = format!("held for {waited} ms");
+        let record = held.record(held.record.decision, Reason::Matched, detail);
+        Step::Connect { cluster, record }
+    }
+
+    fn leave(&mut self) -> Step {
+        match core::mem::replace(&mut self.state, State::Decided) {
+            State::Held(held) | State::Asking(held) => held.closed(
+                Reason::LeftWhileHeld,
+                "the counterparty closed the connection before its engine was ready".to_string(),
+            ),
+            State::Waiting(_) | State::Decided => Step::Wait,
+        }
+    }
+
     /// The counterparty is gone without a FIN. A record if it said something that was no whole Logon, or if TLS failed:
     /// `failure` is what Envoy says of its transport socket then.
     pub fn gone(&mut self, view: View<'_>, failure: &[u8]) -> Option<Box<DecisionRecord>> {
+        if let State::Held(_) | State::Asking(_) = self.state {
+            return match self.leave() {
+                Step::Close { record } => record,
+                _ => None,
+            };
+        }
         let State::Waiting(bytes) = self.state else {
             return None;
         };
@@ -297,11 +429,36 @@ impl Connection {
                 record: Box::new(record),
             };
         }
-        record.decision = Decision::Closed;
-        record.reason = Reason::NoReadyEndpoint;
-        Step::Close {
-            record: Some(Box::new(record)),
-        }
+        self.ask(view, table, route, record)
+    }
+
+    fn ask(
+        &mut self,
+        view: View<'_>,
+        table: &Table,
+        route: RouteRef,
+        record: DecisionRecord,
+    ) -> Step {
+        let hold = table.hold(route);
+        let settings = view.settings;
+        let caps = Caps {
+            route_max: hold
+                .connections_max
+                .unwrap_or(settings.max_held_connections),
+            pod_max: settings.max_held_connections_per_pod,
+        };
+        let (namespace, name) = table.route_name(route).unwrap_or_default();
+        let asks = Step::Ask {
+            route: record.route.clone().unwrap_or_default(),
+            caps,
+        };
+        self.state = State::Asking(Box::new(Matched {
+            route: (namespace.to_string(), name.to_string()),
+            record,
+            timeout_ms: hold.timeout_ms.unwrap_or(settings.hold_timeout_ms).into(),
+            since_ms: 0,
+        }));
+        asks
     }
 
     fn reject(
@@ -332,6 +489,14 @@ impl Connection {
             record: Some(Box::new(record)),
         }
     }
+}
+
+/// Where a held connection can go now. A route that was deleted has no target, until it is back.
+fn held_target(held: &Matched, view: View<'_>) -> Option<String> {
+    let table = view.table?;
+    let (namespace, name) = &held.route;
+    let target = table.target(table.route_named(namespace, name)?)?;
+    view.readiness?.is_ready(target).then(|| target.to_string())
 }
 
 fn unusable(why: NotLogon, settings: &Settings) -> (Reason, Option<String>) {
@@ -677,22 +842,67 @@ mod tests {
         assert_eq!(closed(gateway.receive(&logon("NOBODY"))).0, Reason::NoMatch);
     }
 
+    /// A connection that asked for a place, its request, and the gateway.
+    fn asking(gateway: &Gateway, view: View<'_>, sender: &str) -> (Connection, String, Caps) {
+        let mut connection = Connection::accepted(Arrival::default(), &gateway.settings);
+        match connection.received(view, &logon(sender), false) {
+            Step::Ask { route, caps } => (connection, route, caps),
+            other => panic!("wanted a request, found {other:?}"),
+        }
+    }
+
+    fn held(gateway: &Gateway, now_ms: u64) -> Connection {
+        let (mut connection, ..) = asking(gateway, gateway.view(), "DOWN");
+        let place = Place { route: 1, pod: 3 };
+        let Step::Hold { record } = connection.placed(now_ms, Ok(place)) else {
+            panic!("not held");
+        };
+        assert_eq!(
+            (record.decision, record.reason),
+            (Decision::Held, Reason::NoReadyEndpoint)
+        );
+        assert_eq!(record.severity(), crate::decision::Severity::Error);
+        assert_eq!(
+            record.detail.as_deref(),
+            Some("held for up to 30000 ms, as 1 of this route and 3 in all")
+        );
+        assert_eq!(connection.held_for(), Some("t/down"));
+        connection
+    }
+
+    fn ready(gateway: &mut Gateway) {
+        gateway.readiness = Readiness::load(&Readiness::encode(2, [])).unwrap();
+    }
+
     #[test]
-    fn closes_when_no_endpoint_is_ready_or_none_is_known_yet() {
+    fn what_has_no_ready_endpoint_asks_for_a_place_and_is_held() {
         let gateway = Gateway::new();
-        let (reason, record) = closed(gateway.receive(&logon("DOWN")));
-        assert_eq!(reason, Reason::NoReadyEndpoint);
-        assert_eq!(record.target.as_deref(), Some("t/down:9876"));
+        let (_, route, caps) = asking(&gateway, gateway.view(), "DOWN");
+        assert_eq!(route, "t/down");
+        let wanted = Caps {
+            route_max: 1,
+            pod_max: 500,
+        };
+        assert_eq!(caps, wanted);
+        let mut connection = held(&gateway, 1_000);
+        // More bytes, ticks and news that change nothing.
+        assert_eq!(
+            connection.received(gateway.view(), b"more", false),
+            Step::Wait
+        );
+        assert_eq!(connection.tick(30_999, gateway.view()), Step::Wait);
+        assert_eq!(connection.woken(30_999, gateway.view()), Step::Wait);
+        assert!(connection.waiting() && !connection.is_due(30_999));
+    }
+
+    #[test]
+    fn before_the_first_readiness_nothing_counts_as_ready_and_without_a_table_nothing_is_held() {
+        let gateway = Gateway::new();
         let early = View {
             readiness: None,
             ..gateway.view()
         };
-        let step = Connection::accepted(Arrival::default(), &gateway.settings).received(
-            early,
-            &logon("BROKER_A"),
-            false,
-        );
-        assert_eq!(closed(step).0, Reason::NoReadyEndpoint);
+        asking(&gateway, early, "BROKER_A");
         let earlier = View {
             table: None,
             ..gateway.view()
@@ -703,6 +913,90 @@ mod tests {
             false,
         );
         assert_eq!(closed(step).0, Reason::NoTable);
+    }
+
+    #[test]
+    fn a_held_one_goes_to_its_routes_target_as_soon_as_that_is_ready() {
+        let mut gateway = Gateway::new();
+        let mut connection = held(&gateway, 1_000);
+        // Its route leads elsewhere by then.
+        let mut moved = spec("down", &[("SenderCompID49", "DOWN")], None);
+        moved.target = Target::service("t", "other", 1);
+        gateway.table = Table::compile(&[Rule::new(moved).unwrap()], 8).unwrap();
+        ready(&mut gateway);
+        let Step::Connect { cluster, record } = connection.woken(3_500, gateway.view()) else {
+            panic!("not connected");
+        };
+        assert_eq!((&*cluster, record.revision), ("t/other:1", 8));
+        assert_eq!(record.target.as_deref(), Some("t/other:1"));
+        assert_eq!(
+            (record.decision, record.reason, record.detail.as_deref()),
+            (Decision::Route, Reason::Matched, Some("held for 2500 ms"))
+        );
+        assert!(!connection.waiting());
+        assert_eq!(connection.woken(4_000, gateway.view()), Step::Wait);
+        assert_eq!(connection.received(gateway.view(), b"", true), Step::Wait);
+    }
+
+    #[test]
+    fn a_held_one_whose_route_is_gone_waits_until_it_is_back_or_its_time_is_over() {
+        let mut gateway = Gateway::new();
+        ready(&mut gateway);
+        let down = Gateway::new();
+        let mut connection = held(&down, 0);
+        let table = gateway.table.clone();
+        gateway.table = Table::compile(&[], 9).unwrap();
+        assert_eq!(connection.woken(10, gateway.view()), Step::Wait);
+        let mut other = held(&down, 0);
+        gateway.table = table;
+        assert!(matches!(
+            connection.woken(20, gateway.view()),
+            Step::Connect { .. }
+        ));
+        gateway.table = Table::compile(&[], 9).unwrap();
+        let (reason, record) = closed(other.tick(30_000, gateway.view()));
+        assert_eq!(reason, Reason::HoldTimeout);
+        assert_eq!(record.severity(), crate::decision::Severity::Critical);
+    }
+
+    #[test]
+    fn a_held_one_is_closed_when_its_own_time_is_over() {
+        let mut gateway = Gateway::new();
+        let mut short = spec("down", &[("SenderCompID49", "DOWN")], None);
+        short.hold = crate::rule::Hold {
+            connections_max: Some(7),
+            timeout_ms: Some(100),
+        };
+        gateway.table = Table::compile(&[Rule::new(short).unwrap()], 8).unwrap();
+        let (mut connection, _, caps) = asking(&gateway, gateway.view(), "DOWN");
+        assert_eq!(caps.route_max, 7);
+        connection.placed(1_000, Ok(Place { route: 1, pod: 1 }));
+        assert!(!connection.is_due(1_099) && connection.is_due(1_100));
+        let (reason, record) = closed(connection.tick(1_100, gateway.view()));
+        assert_eq!(reason, Reason::HoldTimeout);
+        assert_eq!(record.target.as_deref(), Some("t/down:9876"));
+        assert_eq!(
+            record.detail.as_deref(),
+            Some("held for 100 ms, and no endpoint became ready")
+        );
+    }
+
+    #[test]
+    fn who_finds_no_place_is_closed_and_who_leaves_is_told_once() {
+        let gateway = Gateway::new();
+        let (mut full, ..) = asking(&gateway, gateway.view(), "DOWN");
+        let (reason, record) = closed(full.placed(0, Err(Full::Route(1))));
+        assert_eq!(reason, Reason::HoldLimit);
+        assert_eq!(record.severity(), crate::decision::Severity::Critical);
+        assert!(!full.waiting());
+        let mut left = held(&gateway, 0);
+        let (reason, _) = closed(left.received(gateway.view(), b"", true));
+        assert_eq!(reason, Reason::LeftWhileHeld);
+        assert_eq!(left.gone(gateway.view(), b""), None);
+        let mut reset = held(&gateway, 0);
+        let record = reset.gone(gateway.view(), b"").unwrap();
+        assert_eq!(record.reason, Reason::LeftWhileHeld);
+        assert!(!reset.waiting() && reset.held_for().is_none());
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub enum Decision {
     DefaultRoute,
     /// To the reject engine.
     RejectEngine,
+    /// It waits until its target is ready.
+    Held,
     /// Closed.
     Closed,
 }
@@ -27,6 +29,7 @@ impl Decision {
             Self::Route => "ROUTE",
             Self::DefaultRoute => "DEFAULT_ROUTE",
             Self::RejectEngine => "REJECT_ENGINE",
+            Self::Held => "HELD",
             Self::Closed => "CLOSED",
         }
     }
@@ -61,6 +64,12 @@ pub enum Reason {
     TlsHandshakeFailed,
     /// The route's target has no ready endpoint.
     NoReadyEndpoint,
+    /// No endpoint became ready in the time for which a connection is held.
+    HoldTimeout,
+    /// As many connections are held as may be.
+    HoldLimit,
+    /// The counterparty left while it was held.
+    LeftWhileHeld,
     /// The worker has no table yet.
     NoTable,
     /// A fault in the filter, contained to this connection.
@@ -69,7 +78,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for docs and tests.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::Matched,
         Self::NoMatch,
         Self::AmbiguousField,
@@ -83,6 +92,9 @@ impl Reason {
         Self::UntrustedProxy,
         Self::TlsHandshakeFailed,
         Self::NoReadyEndpoint,
+        Self::HoldTimeout,
+        Self::HoldLimit,
+        Self::LeftWhileHeld,
         Self::NoTable,
         Self::InternalError,
     ];
@@ -104,6 +116,9 @@ impl Reason {
             Self::UntrustedProxy => "untrusted_proxy",
             Self::TlsHandshakeFailed => "tls_handshake_failed",
             Self::NoReadyEndpoint => "no_ready_endpoint",
+            Self::HoldTimeout => "hold_timeout",
+            Self::HoldLimit => "hold_limit",
+            Self::LeftWhileHeld => "left_while_held",
             Self::NoTable => "no_table",
             Self::InternalError => "internal_error",
         }
@@ -131,9 +146,10 @@ impl Reason {
             | Self::LogonTimeout
             | Self::IncompleteLogon
             | Self::UntrustedProxy
-            | Self::TlsHandshakeFailed => Severity::Warn,
+            | Self::TlsHandshakeFailed
+            | Self::LeftWhileHeld => Severity::Warn,
             Self::NoReadyEndpoint | Self::NoTable | Self::InternalError => Severity::Error,
-            Self::AmbiguousRoute => Severity::Critical,
+            Self::AmbiguousRoute | Self::HoldTimeout | Self::HoldLimit => Severity::Critical,
         }
     }
 }

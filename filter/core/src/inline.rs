@@ -174,6 +174,7 @@ fn read(json: &str) -> Result<Rule, String> {
         default: route.default,
         priority: route.priority,
         target: Target::cluster(route.cluster),
+        hold: crate::rule::Hold::default(),
     };
     Rule::new(spec).map_err(|errors| {
         let said: Vec<String> = errors

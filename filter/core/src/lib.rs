@@ -14,6 +14,7 @@ pub mod conflict;
 pub mod connection;
 pub mod decision;
 pub mod handshake;
+pub mod held;
 pub mod inline;
 pub mod limits;
 pub mod miss;

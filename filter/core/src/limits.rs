@@ -44,6 +44,15 @@ pub const CONFLICTS_SHOWN_MAX: usize = 100;
 pub const CONFLICTS_KEPT_MAX: usize = 100_000;
 /// Logons that are shown for one route that differs between two sets. The others are counted.
 pub const MOVES_SHOWN_MAX: usize = 3;
+/// Connections that one Envoy holds, if nobody says otherwise. Each has a buffer of up to 64 KiB.
+pub const HELD_PER_POD_MAX: u32 = 500;
+/// Connections that are held for one route, if it does not say otherwise: a counterparty has one session.
+pub const HELD_PER_ROUTE_MAX: u32 = 1;
+/// Milliseconds that a connection is held, if nobody says otherwise. `QuickFIX` gives up by itself after ten seconds.
+pub const HOLD_TIMEOUT_MS: u32 = 30_000;
+/// Milliseconds after which what a VM holds counts as gone, if it has not been seen. It says three times as often that it
+/// lives; a worker that stands still for so long serves nobody.
+pub const HELD_SHARE_MS: u64 = 6_000;
 /// Bytes of a table image: 200,000 routes of about 200 bytes, and as much again.
 pub const TABLE_BYTES_MAX: usize = 96 * 1024 * 1024;
 /// Bytes of a readiness image.

@@ -133,6 +133,15 @@ pub struct FieldSpec {
     pub hidden: bool,
 }
 
+/// What a route says about connections that wait for its target. `None`: what the gateway says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hold {
+    /// `maxHeldConnections`: how many may wait at once.
+    pub connections_max: Option<u32>,
+    /// `holdTimeout`: how long each.
+    pub timeout_ms: Option<u32>,
+}
+
 /// A route as written.
 #[derive(Clone, Debug)]
 pub struct RuleSpec {
@@ -148,6 +157,8 @@ pub struct RuleSpec {
     pub priority: Option<i32>,
     /// Where it leads.
     pub target: Target,
+    /// `maxHeldConnections` and `holdTimeout`
+    pub hold: Hold,
 }
 
 /// A well-formed route. Its fields ascend by tag, its ranges by length.
@@ -158,6 +169,7 @@ pub struct Rule {
     fields: Vec<FieldMatch>,
     source_ranges: Vec<SourceRange>,
     target: Target,
+    hold: Hold,
 }
 
 impl Rule {
@@ -196,6 +208,7 @@ impl Rule {
                 fields,
                 source_ranges,
                 target: spec.target,
+                hold: spec.hold,
             }),
             Ok(_) => Err(errors),
             Err(error) => {
@@ -236,6 +249,12 @@ impl Rule {
     #[must_use]
     pub const fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// What it says about connections that wait for its target.
+    #[must_use]
+    pub const fn hold(&self) -> Hold {
+        self.hold
     }
 }
 
@@ -536,6 +555,7 @@ pub(crate) mod testing {
             default: fields.is_empty(),
             priority,
             target: Target::service("t", name, 9876),
+            hold: Hold::default(),
         }
     }
 

@@ -22,13 +22,13 @@ use crate::key::{KIND_PRESENT, KIND_VALUE, anywhere_or_ranges, key_part, kind_of
 use crate::limits;
 use crate::range::{RangeForm, SourceAddress, SourceRange};
 use crate::redact::{Disclosure, DisclosurePolicy};
-use crate::rule::{Class, Rank, Rule, by_name};
+use crate::rule::{Class, Hold, Rank, Rule, by_name};
 use crate::wire::Tag;
 
 /// First eight bytes of a table image.
 pub const MAGIC: [u8; 8] = *b"FIXGWTB1";
 /// Version of the layout. A filter refuses one that it does not know and keeps what it has.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// The parts of the body, in the order of its directory (offset and count, two words each).
 #[derive(Clone, Copy)]
@@ -41,7 +41,8 @@ enum Part {
     Terms,
     /// 0, or a route's index + 1; the upper half of its key's hash, so that a miss need not look at conditions
     Buckets,
-    /// namespace (2), name (2), target, class, weight, first condition, conditions, first range, ranges
+    /// namespace (2), name (2), target, class, weight, first condition, conditions, first range, ranges, connections to
+    /// hold, milliseconds to hold one
     Routes,
     /// slot, kind, bytes (2), label (2), disclosure
     Conditions,
@@ -58,7 +59,7 @@ const PARTS: [(Part, usize); 9] = [
     (Part::Shapes, 7),
     (Part::Terms, 2),
     (Part::Buckets, 2),
-    (Part::Routes, 11),
+    (Part::Routes, 13),
     (Part::Conditions, 7),
     (Part::Ranges, 5),
     (Part::Targets, 2),
@@ -68,6 +69,8 @@ const DIRECTORY_BYTES: usize = PARTS.len() * 8;
 
 /// Form of a shape that asks for no source range. Any other number is [`RangeForm::word`].
 const ANYWHERE: u32 = u32::MAX;
+/// What a route leaves to the gateway.
+const UNSAID: u32 = u32::MAX;
 
 /// How a route ranks for a counterparty: after its own rank, the length of the longest of its source ranges that holds
 /// the counterparty's address. A route without ranges ranks below `/0`.
@@ -341,6 +344,34 @@ impl Table {
             self.text(Part::Routes, index, 0)?,
             self.text(Part::Routes, index, 2)?,
         ))
+    }
+
+    /// The route of this name. Routes stand in the order of their names.
+    #[must_use]
+    pub fn route_named(&self, namespace: &str, name: &str) -> Option<RouteRef> {
+        let (mut low, mut high) = (0, u32::try_from(self.route_count()).ok()?);
+        while low < high {
+            let middle = RouteRef(low + (high - low) / 2);
+            match self.route_name(middle)?.cmp(&(namespace, name)) {
+                core::cmp::Ordering::Equal => return Some(middle),
+                core::cmp::Ordering::Less => low = middle.0 + 1,
+                core::cmp::Ordering::Greater => high = middle.0,
+            }
+        }
+        None
+    }
+
+    /// What a route says about connections that wait for its target.
+    #[must_use]
+    pub fn hold(&self, route: RouteRef) -> Hold {
+        let said = |word| {
+            let word = self.word(Part::Routes, route.0 as usize, word);
+            word.filter(|word| *word != UNSAID)
+        };
+        Hold {
+            connections_max: said(11),
+            timeout_ms: said(12),
+        }
     }
 
     /// Where a route leads.
@@ -712,6 +743,8 @@ impl Builder {
             word(terms.len()),
             first_range,
             word(rule.source_ranges().len()),
+            rule.hold().connections_max.unwrap_or(UNSAID),
+            rule.hold().timeout_ms.unwrap_or(UNSAID),
         ]);
         terms
     }

@@ -321,6 +321,7 @@ fn table(routes: &[Route]) -> Table {
                 default: route.fields.is_empty(),
                 priority: (!exact || route.fields.is_empty()).then_some(route.priority),
                 target: Target::service("t", &route.name, 9876),
+                hold: fixgw_core::rule::Hold::default(),
             })
             .unwrap()
         })

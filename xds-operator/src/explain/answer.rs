@@ -311,11 +311,12 @@ fn decide(table: &Table, asked: &Asked<'_>) -> DecisionRecord {
     match step {
         Step::Connect { record, .. }
         | Step::Reject { record, .. }
+        | Step::Hold { record }
         | Step::Close {
             record: Some(record),
         } => *record,
-        // Nothing was sent at all.
-        Step::Wait | Step::Close { record: None } => DecisionRecord {
+        // Nothing was sent at all; nobody asks for a place where every target is ready.
+        Step::Wait | Step::Ask { .. } | Step::Close { record: None } => DecisionRecord {
             decision: Decision::Closed,
             reason: Reason::IncompleteLogon,
             route: None,

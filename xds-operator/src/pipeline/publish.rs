@@ -37,6 +37,7 @@ mod tests {
             default: true,
             priority: Some(1),
             target: Target::service("t", "a", port),
+            hold: fixgw_core::rule::Hold::default(),
         };
         Table::compile(&[Rule::new(spec).unwrap()], 0).unwrap()
     }

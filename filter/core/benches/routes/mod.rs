@@ -32,6 +32,7 @@ pub(crate) fn rule(index: usize, fields: &[(&str, &str)], priority: Option<i32>)
         default: fields.is_empty(),
         priority,
         target: Target::service("bench", &format!("s{}", index % 500), 9876),
+        hold: fixgw_core::rule::Hold::default(),
     })
     .unwrap()
 }

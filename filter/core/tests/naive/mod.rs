@@ -114,6 +114,7 @@ impl Naive {
             default: self.is_default(),
             priority: (!exact).then_some(self.priority),
             target: Target::service("t", service, 1),
+            hold: fixgw_core::rule::Hold::default(),
         })
         .unwrap()
     }

@@ -1,0 +1,402 @@
+//! The lives of connections: random courses of events, over several workers that share one list of places, against what
+//! must always hold. A course that breaks a law is shrunk by proptest and printed as its list of events.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use fixgw_core::config::Settings;
+use fixgw_core::connection::{Arrival, Connection, Step, View};
+use fixgw_core::decision::{Decision, DecisionRecord, Reason};
+use fixgw_core::held::{self, Held};
+use fixgw_core::limits;
+use fixgw_core::readiness::Readiness;
+use fixgw_core::rule::{FieldSpec, Hold, RouteName, Rule, RuleSpec, Target};
+use fixgw_core::table::Table;
+use proptest::prelude::*;
+
+const WORKERS: usize = 2;
+const ROUTES: [&str; 3] = ["a", "b", "c"];
+const POD_MAX: u32 = 3;
+const TIMEOUT_MS: u64 = 1_000;
+
+/// What happens. Numbers choose among what there is.
+#[derive(Clone, Debug)]
+enum Event {
+    /// A counterparty of a route connects to a worker.
+    Accept {
+        worker: usize,
+        route: usize,
+    },
+    /// So many more bytes of its Logon arrive, or of what it sends behind it.
+    Bytes {
+        connection: usize,
+        count: usize,
+    },
+    /// It ends its direction, or resets.
+    Fin {
+        connection: usize,
+    },
+    Reset {
+        connection: usize,
+    },
+    /// Time passes, and every worker ticks.
+    Tick {
+        ms: u64,
+    },
+    /// A target becomes ready, or ceases to be; a route is deleted, is back, or leads elsewhere.
+    Ready {
+        target: usize,
+        is_ready: bool,
+    },
+    Route {
+        route: usize,
+        target: Option<usize>,
+    },
+    /// A worker's VM fails: its connections are gone, without a word.
+    Trap {
+        worker: usize,
+    },
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        4 => (0..WORKERS, 0..3_usize).prop_map(|(worker, route)| Event::Accept { worker, route }),
+        8 => (any::<prop::sample::Index>(), 1..80_usize)
+            .prop_map(|(at, count)| Event::Bytes { connection: at.index(1_000), count }),
+        1 => any::<prop::sample::Index>().prop_map(|at| Event::Fin { connection: at.index(1_000) }),
+        1 => any::<prop::sample::Index>().prop_map(|at| Event::Reset { connection: at.index(1_000) }),
+        4 => (1..400_u64).prop_map(|ms| Event::Tick { ms }),
+        2 => (0..3_usize, any::<bool>()).prop_map(|(target, is_ready)| Event::Ready { target, is_ready }),
+        1 => (0..3_usize, proptest::option::of(0..3_usize))
+            .prop_map(|(route, target)| Event::Route { route, target }),
+        1 => (0..WORKERS).prop_map(|worker| Event::Trap { worker }),
+    ]
+}
+
+fn target(index: usize) -> Target {
+    Target::service("t", ROUTES[index], 1)
+}
+
+struct Life {
+    connection: Connection,
+    worker: usize,
+    /// What it will send, and how much of that the worker has.
+    script: Vec<u8>,
+    arrived: usize,
+    accepted_ms: u64,
+    held_since: Option<u64>,
+    records: Vec<DecisionRecord>,
+    /// Where its bytes went, and what was known when they did.
+    connected: Option<String>,
+    closed: bool,
+    trapped: bool,
+}
+
+struct World {
+    settings: Settings,
+    targets: [Option<usize>; 3],
+    ready: [bool; 3],
+    revision: u64,
+    now_ms: u64,
+    table: Table,
+    readiness: Readiness,
+    /// The list in shared data.
+    list: Vec<u8>,
+    /// Each worker's VM; another one after a trap.
+    vms: [u64; WORKERS],
+    lives: Vec<Life>,
+}
+
+impl World {
+    fn new() -> Self {
+        let settings = Settings {
+            hold_timeout_ms: u32::try_from(TIMEOUT_MS).unwrap(),
+            max_held_connections: 2,
+            max_held_connections_per_pod: POD_MAX,
+            ..Settings::default()
+        };
+        let mut world = Self {
+            settings,
+            targets: [Some(0), Some(1), Some(2)],
+            ready: [false, false, true],
+            revision: 0,
+            now_ms: 10_000,
+            table: Table::compile(&[], 1).unwrap(),
+            readiness: Readiness::default(),
+            list: Held::default().write(),
+            vms: [1, 2],
+            lives: Vec::new(),
+        };
+        world.publish();
+        world
+    }
+
+    fn publish(&mut self) {
+        self.revision += 1;
+        let rule = |(index, target_of): (usize, &Option<usize>)| {
+            let target_of = (*target_of)?;
+            let field = FieldSpec {
+                value: Some(ROUTES[index].to_string()),
+                ..FieldSpec::default()
+            };
+            let spec = RuleSpec {
+                name: RouteName {
+                    namespace: "t".into(),
+                    name: ROUTES[index].into(),
+                },
+                match_fields: vec![("SenderCompID49".into(), field)],
+                source_ranges: None,
+                default: false,
+                priority: None,
+                target: target(target_of),
+                // The first one lets one wait; the others go by the gateway's two.
+                hold: Hold {
+                    connections_max: (index == 0).then_some(1),
+                    timeout_ms: None,
+                },
+            };
+            Some(Rule::new(spec).unwrap())
+        };
+        let rules: Vec<Rule> = self.targets.iter().enumerate().filter_map(rule).collect();
+        self.table = Table::compile(&rules, self.revision).unwrap();
+        let down: Vec<Target> = (0..3).filter(|&at| !self.ready[at]).map(target).collect();
+        self.readiness = Readiness::load(&Readiness::encode(self.revision, &down)).unwrap();
+    }
+
+    /// Lets one connection react, and performs what it asks for, as the filter does.
+    fn react(&mut self, at: usize, event: impl FnOnce(&mut Connection, View<'_>) -> Step) {
+        let view = View {
+            table: Some(&self.table),
+            readiness: Some(&self.readiness),
+            settings: &self.settings,
+        };
+        let life = &mut self.lives[at];
+        let over = life.connected.is_some() || life.closed;
+        let mut step = event(&mut life.connection, view);
+        assert!(
+            !over || step == Step::Wait,
+            "a step after the end: {step:?}"
+        );
+        if let Step::Ask { route, caps } = &step {
+            let mut list = Held::read(&self.list);
+            let answer = list.enter(self.vms[life.worker], route, self.now_ms, *caps);
+            if let Ok(place) = answer {
+                assert!(place.route <= caps.route_max && place.pod <= caps.pod_max);
+                self.list = list.write();
+            }
+            step = life.connection.placed(self.now_ms, answer);
+            assert!(!matches!(step, Step::Ask { .. } | Step::Wait), "asks again");
+        }
+        match step {
+            Step::Wait => {}
+            Step::Ask { .. } => unreachable!("answered above"),
+            Step::Hold { record } => {
+                life.held_since = Some(self.now_ms);
+                life.records.push(*record);
+            }
+            Step::Connect { cluster, record } | Step::Reject { cluster, record } => {
+                life.connected = Some(cluster);
+                life.records.push(*record);
+            }
+            Step::Close { record } => {
+                life.closed = true;
+                life.records.extend(record.map(|record| *record));
+            }
+        }
+        self.settle();
+    }
+
+    /// Every worker puts its share right, as after each change.
+    fn settle(&mut self) {
+        for worker in 0..WORKERS {
+            let own = self.lives.iter();
+            let own = own.filter(|life| life.worker == worker && !life.trapped);
+            let own = held::by_route(own.filter_map(|life| life.connection.held_for()));
+            let mut list = Held::read(&self.list);
+            list.settle(self.vms[worker], self.now_ms, &own);
+            self.list = list.write();
+        }
+    }
+
+    fn happens(&mut self, event: &Event) {
+        let living = |world: &Self, number: usize| {
+            let all: Vec<usize> = (0..world.lives.len())
+                .filter(|&at| !world.lives[at].trapped)
+                .collect();
+            (!all.is_empty()).then(|| all[number % all.len()])
+        };
+        match *event {
+            Event::Accept { worker, route } => {
+                let body = format!("35=A\u{1}49={}\u{1}56=G\u{1}", ROUTES[route]);
+                let logon = format!("8=FIX.4.4\u{1}9={}\u{1}{body}10=000\u{1}", body.len());
+                let behind = "what follows the Logon ".repeat(4);
+                let arrival = Arrival {
+                    accepted_ms: self.now_ms,
+                    source: None,
+                };
+                self.lives.push(Life {
+                    connection: Connection::accepted(arrival, &self.settings),
+                    worker,
+                    script: (logon + &behind).into_bytes(),
+                    arrived: 0,
+                    accepted_ms: self.now_ms,
+                    held_since: None,
+                    records: Vec::new(),
+                    connected: None,
+                    closed: false,
+                    trapped: false,
+                });
+            }
+            Event::Bytes { connection, count } => {
+                let Some(at) = living(self, connection) else {
+                    return;
+                };
+                let life = &mut self.lives[at];
+                life.arrived = (life.arrived + count).min(life.script.len());
+                let buffer = life.script[..life.arrived].to_vec();
+                self.react(at, |connection, view| {
+                    connection.received(view, &buffer, false)
+                });
+            }
+            Event::Fin { connection } => {
+                let Some(at) = living(self, connection) else {
+                    return;
+                };
+                let buffer = self.lives[at].script[..self.lives[at].arrived].to_vec();
+                self.react(at, |connection, view| {
+                    connection.received(view, &buffer, true)
+                });
+            }
+            Event::Reset { connection } => {
+                let Some(at) = living(self, connection) else {
+                    return;
+                };
+                let over = self.lives[at].connected.is_some() || self.lives[at].closed;
+                self.react(at, |connection, view| match connection.gone(view, b"") {
+                    None => Step::Wait,
+                    record => Step::Close { record },
+                });
+                if !over {
+                    self.lives[at].closed = true;
+                }
+            }
+            Event::Tick { ms } => {
+                self.now_ms += ms;
+                let now_ms = self.now_ms;
+                for at in 0..self.lives.len() {
+                    if !self.lives[at].trapped {
+                        self.react(at, |connection, view| connection.tick(now_ms, view));
+                    }
+                }
+                self.settle();
+            }
+            Event::Ready { target, is_ready } => {
+                self.ready[target] = is_ready;
+                self.publish();
+            }
+            Event::Route { route, target } => {
+                self.targets[route] = target;
+                self.publish();
+            }
+            Event::Trap { worker } => {
+                self.vms[worker] += 10;
+                for life in &mut self.lives {
+                    life.trapped |= life.worker == worker;
+                }
+            }
+        }
+    }
+
+    /// What must hold at every moment.
+    fn check(&self) {
+        let list = Held::read(&self.list);
+        let mut of_living = 0;
+        for life in self.lives.iter().filter(|life| !life.trapped) {
+            let held = life.connection.held_for().is_some();
+            of_living += u32::from(held);
+            assert!(!(held && (life.closed || life.connected.is_some())));
+            // Never connected without a decision, and each has one end.
+            let ends = life.records.iter();
+            let ends = ends
+                .filter(|record| record.decision != Decision::Held)
+                .count();
+            assert!(ends <= 1, "{:?}", life.records);
+            if life.connected.is_some() {
+                assert_eq!(ends, 1, "{:?}", life.records);
+                assert!(!life.closed);
+            }
+            let begins = life.records.len() - ends;
+            assert_eq!(begins, usize::from(life.held_since.is_some()));
+            if life.held_since.is_some() && !held {
+                let reason = life.records.last().unwrap().reason;
+                let is_an_end = [Reason::Matched, Reason::HoldTimeout, Reason::LeftWhileHeld];
+                assert!(is_an_end.contains(&reason), "{reason:?}");
+            }
+            if let Some(since) = life.held_since.filter(|_| held) {
+                assert!(self.now_ms < since + TIMEOUT_MS, "held for too long");
+            }
+            let waits_for_logon = life.connection.waiting() && !held && !life.closed;
+            if waits_for_logon {
+                let deadline = life.accepted_ms + u64::from(limits::LOGON_TIMEOUT_MS);
+                assert!(self.now_ms < deadline, "waits for too long");
+            }
+        }
+        assert!(
+            list.in_all() >= of_living,
+            "somebody is held without a place"
+        );
+        assert!(list.in_all() <= POD_MAX);
+        assert!(list.of_route("t/a") <= 1 && list.of_route("t/b") <= 2);
+    }
+
+    /// Everything becomes ready, and time passes: then nobody is held, and no place is taken.
+    fn end(&mut self) {
+        self.ready = [true; 3];
+        self.publish();
+        self.happens(&Event::Tick { ms: 1 });
+        for life in self.lives.iter().filter(|life| !life.trapped) {
+            if let Some(route) = life.connection.held_for() {
+                let index = ROUTES.iter().position(|name| route == format!("t/{name}"));
+                assert_eq!(self.targets[index.unwrap()], None, "{route} is ready");
+            }
+        }
+        self.happens(&Event::Tick {
+            ms: TIMEOUT_MS.max(limits::HELD_SHARE_MS),
+        });
+        assert_eq!(Held::read(&self.list).in_all(), 0, "a place is lost");
+        let held = self.lives.iter().filter(|life| !life.trapped);
+        assert_eq!(
+            held.filter(|life| life.connection.held_for().is_some())
+                .count(),
+            0
+        );
+    }
+}
+
+#[test]
+fn every_course_of_events_keeps_the_laws_of_a_connection() {
+    let config = ProptestConfig {
+        cases: 2_000,
+        ..ProptestConfig::default()
+    };
+    let held = std::cell::Cell::new(0_usize);
+    let mut runner = proptest::test_runner::TestRunner::new(config);
+    let courses = proptest::collection::vec(event(), 1..120);
+    let result = runner.run(&courses, |course| {
+        let mut world = World::new();
+        for event in &course {
+            world.happens(event);
+            world.check();
+        }
+        world.end();
+        let ever = world.lives.iter().filter(|life| life.held_since.is_some());
+        held.set(held.get() + ever.count());
+        Ok(())
+    });
+    result.unwrap();
+    println!("{} connections were held", held.get());
+    assert!(held.get() > 2_000);
+}
