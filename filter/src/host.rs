@@ -256,6 +256,21 @@ pub(crate) fn share(key: &str, bytes: &[u8], guard: Option<u32>) -> Result<(), H
     call(|| hostcalls::set_shared_data(key, Some(bytes), guard))
 }
 
+/// Makes a queue of this name that is this root's: [`wake`] has its `on_queue_ready` called, from whichever context.
+pub(crate) fn register_queue(name: &str) -> Result<u32, HostError> {
+    call(|| hostcalls::register_shared_queue(name))
+}
+
+/// Has the root called that registered a queue.
+pub(crate) fn wake(queue: u32) -> Result<(), HostError> {
+    call(|| hostcalls::enqueue_shared_queue(queue, Some(b"1")))
+}
+
+/// Takes what is in a queue, so that it does not grow.
+pub(crate) fn empty(queue: u32) {
+    while let Ok(Some(_)) = call(|| hostcalls::dequeue_shared_queue(queue)) {}
+}
+
 /// Calls a gRPC service; the answer comes to the context that is effective now.
 pub(crate) fn grpc_call(
     cluster: &str,

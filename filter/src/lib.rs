@@ -8,6 +8,7 @@
 
 mod contain;
 mod host;
+mod places;
 mod root;
 mod stream;
 mod worker;

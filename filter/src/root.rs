@@ -11,6 +11,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use fixgw_core::connection::Step;
 use fixgw_core::readiness::{self, Readiness};
 use fixgw_core::table::{self, Table};
 use fixgw_core::{otlp, outbox, report};
@@ -20,8 +21,9 @@ use proxy_wasm::types::ContextType;
 
 use crate::contain::contained;
 use crate::host;
+use crate::places;
 use crate::stream::{self, Stream};
-use crate::worker::{self, Part, Plugin};
+use crate::worker::{self, Part, Plugin, Worker};
 
 /// Deadlines, records and reports are served this often. It costs a worker less than a thousandth of a core.
 const TICK: Duration = Duration::from_millis(100);
@@ -98,6 +100,7 @@ impl RootContext for Root {
             return;
         }
         contained("the deadlines", || self.serve_deadlines());
+        contained("the held connections", || self.serve_held());
         contained("the shared data", || {
             catch_up();
             for (part, sharing) in Part::ALL.into_iter().zip(&mut self.sharing) {
@@ -106,6 +109,11 @@ impl RootContext for Root {
         });
         contained("the report", send_report);
         contained("the records", send_records);
+    }
+
+    fn on_queue_ready(&mut self, queue: u32) {
+        contained("the queue", || host::empty(queue));
+        contained("the held connections", || self.serve_held());
     }
 
     fn create_stream_context(&self, id: u32) -> Option<Box<dyn StreamContext>> {
@@ -149,7 +157,28 @@ impl Root {
         if due.is_empty() {
             return;
         }
-        for (id, plugin, step) in due {
+        self.perform(due);
+    }
+
+    /// Connects those whose target is ready by now.
+    fn serve_held(&self) {
+        let Ok(now_ms) = host::monotonic_ms() else {
+            return;
+        };
+        if !worker::with(Worker::looks_after_held) {
+            return;
+        }
+        let woken = worker::with(|worker| worker.woken(now_ms, CLOSES_PER_TICK_MAX));
+        let more = woken.len() == CLOSES_PER_TICK_MAX;
+        self.perform(woken);
+        places::settle();
+        if more {
+            wake();
+        }
+    }
+
+    fn perform(&self, steps: Vec<(u32, Rc<Plugin>, Step)>) {
+        for (id, plugin, step) in steps {
             // A context that Envoy does not know any more needs nothing.
             if host::set_effective_context(id).is_ok() {
                 stream::perform_from_outside(id, plugin, step);
@@ -160,15 +189,26 @@ impl Root {
     }
 }
 
+/// Has the data root look after held connections, now rather than at its next tick.
+fn wake() {
+    if worker::with(Worker::looks_after_held)
+        && let Some(queue) = worker::with(|worker| worker.queue())
+    {
+        let _ = host::wake(queue);
+    }
+}
+
 fn take_table(image: Vec<u8>) -> Result<(), String> {
     let table = Table::load(image).map_err(|error| error.to_string())?;
     worker::with(|worker| worker.take_table(table));
+    wake();
     Ok(())
 }
 
 fn take_readiness(image: Vec<u8>) -> Result<(), String> {
     let readiness = Readiness::load(&image).map_err(|error| error.to_string())?;
     worker::with(|worker| worker.take_readiness(readiness, image));
+    wake();
     Ok(())
 }
 
@@ -176,6 +216,13 @@ fn configure_data(json: &[u8]) -> Result<Rc<Plugin>, String> {
     let plugin = Plugin::parse(json)?;
     worker::with(|worker| worker.configure(&plugin));
     let _ = host::set_tick_period(TICK);
+    places::prepare();
+    if worker::with(|worker| worker.queue().is_none()) {
+        // A name of its own: the first to register a name has it, and a VM that came back is another one.
+        if let Ok(queue) = host::register_queue(&format!("fixgw.wake.{:016x}", host::random())) {
+            worker::with(|worker| worker.set_queue(queue));
+        }
+    }
     restore();
     Ok(Rc::new(plugin))
 }
@@ -260,10 +307,7 @@ fn send_report() {
     let Ok(now_ms) = host::monotonic_ms() else {
         return;
     };
-    if !worker::with(|worker| worker.is_named()) {
-        let (vm_id, node_id) = (host::random(), host::node_id());
-        worker::with(|worker| worker.name(vm_id, node_id));
-    }
+    let _ = places::vm_id();
     let Some((cluster, report)) = worker::with(|worker| {
         let cluster = worker.control_cluster()?.clone();
         let report = worker.report();

@@ -14,12 +14,13 @@ use proxy_wasm::types::{Action, PeerType};
 
 use crate::contain::contained;
 use crate::host::{self, HostError};
+use crate::places;
 use crate::worker::{self, Plugin};
 
 /// Where a connection is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Waits for its Logon; its bytes stay.
+    /// Waits for its Logon, or for its target; its bytes stay.
     Waiting,
     /// Its bytes pass.
     Passing,
@@ -52,12 +53,23 @@ impl Stream {
     fn fail(&mut self) -> Action {
         let closed = contained("the end of a failed connection", || {
             let step = worker::with(|worker| worker.failed(self.id, self.plugin.clone()));
-            perform(&self.plugin, step)
+            perform(self.id, &self.plugin, step)
         });
         if closed.is_none() {
             let _ = host::close_downstream();
         }
         self.go_on(Phase::Closed)
+    }
+}
+
+impl Drop for Stream {
+    /// Whoever sent nothing more after he was let go has not heard of it.
+    fn drop(&mut self) {
+        if self.phase == Phase::Waiting {
+            contained("the end of a context", || {
+                worker::with(|worker| worker.hear_of_release(self.id))
+            });
+        }
     }
 }
 
@@ -77,7 +89,7 @@ impl StreamContext for Stream {
             let plugin = self.plugin.clone();
             // Its deadline may be over by now: nothing that it sends is looked at then.
             let step = worker::with(|worker| worker.accept(id, now_ms, arrival, &path, plugin));
-            perform(&self.plugin, step)
+            perform(id, &self.plugin, step)
         });
         match accepted {
             Some(Ok(phase)) => self.go_on(phase),
@@ -109,27 +121,56 @@ impl StreamContext for Stream {
             if let Some(record) = worker::with(|worker| worker.gone(id, &failure)) {
                 send(plugin, &record);
             }
+            settle();
         });
     }
 }
 
 fn received(id: u32, plugin: &Plugin, size: usize, end: bool) -> Result<Phase, HostError> {
-    // One byte more than a Logon may have is all that reading can need.
-    let bytes_max = plugin.settings().read_limits().bytes_max;
-    let buffer = host::downstream_data(size.min(bytes_max.saturating_add(1)))?;
+    let buffer = if worker::with(|worker| worker.is_held(id)) {
+        // It has been read, and what follows the Logon is nobody's business here.
+        Vec::new()
+    } else {
+        // One byte more than a Logon may have is all that reading can need.
+        let bytes_max = plugin.settings().read_limits().bytes_max;
+        host::downstream_data(size.min(bytes_max.saturating_add(1)))?
+    };
     #[cfg(feature = "test-panic")]
     panic_on_request(&buffer);
     match worker::with(|worker| worker.received(id, &buffer, end)) {
-        Some(step) => perform(plugin, step),
+        Some(step) => {
+            let phase = perform(id, plugin, step);
+            settle();
+            phase
+        }
+        None if worker::with(|worker| worker.hear_of_release(id)) => Ok(Phase::Passing),
         // Its deadline has closed it.
         None => Ok(Phase::Closed),
     }
 }
 
 /// The one place where a step becomes calls to Envoy, on the connection that is effective now.
-fn perform(plugin: &Plugin, step: Step) -> Result<Phase, HostError> {
+fn perform(id: u32, plugin: &Plugin, step: Step) -> Result<Phase, HostError> {
     match step {
         Step::Wait => Ok(Phase::Waiting),
+        Step::Ask { route, caps } => {
+            let answer = places::enter(&route, caps);
+            let now_ms = host::monotonic_ms()?;
+            let step = worker::with(|worker| worker.placed(id, now_ms, answer));
+            // Asks once: what comes is to be held or to be closed.
+            perform_placed(plugin, step.unwrap_or(Step::Wait))
+        }
+        step => perform_placed(plugin, step),
+    }
+}
+
+fn perform_placed(plugin: &Plugin, step: Step) -> Result<Phase, HostError> {
+    match step {
+        Step::Wait | Step::Ask { .. } => Ok(Phase::Waiting),
+        Step::Hold { record } => {
+            send(plugin, &record);
+            Ok(Phase::Waiting)
+        }
         Step::Connect { cluster, record } => {
             host::set_cluster(&cluster)?;
             send(plugin, &record);
@@ -153,13 +194,21 @@ fn perform(plugin: &Plugin, step: Step) -> Result<Phase, HostError> {
 
 /// Performs a step that did not come from a callback of the connection itself. It must be effective.
 pub(crate) fn perform_from_outside(id: u32, plugin: Rc<Plugin>, step: Step) {
-    let performed = contained("a deadline", || perform(&plugin, step));
+    let performed = contained("a deadline", || perform(id, &plugin, step));
     let Some(Ok(phase)) = performed else {
         Stream::new(id, plugin).fail();
         return;
     };
     if phase == Phase::Passing {
+        worker::with(|worker| worker.release(id));
         let _ = host::resume_downstream();
+    }
+}
+
+/// A place that became free is so for all at once.
+fn settle() {
+    if worker::with(worker::Worker::looks_after_held) {
+        places::settle();
     }
 }
 

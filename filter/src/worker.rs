@@ -12,6 +12,7 @@ use std::rc::Rc;
 use fixgw_core::config::Settings;
 use fixgw_core::connection::{Arrival, Connection, Step, View};
 use fixgw_core::decision::{DecisionRecord, Reason};
+use fixgw_core::held::{self, Full, OfRoute, Place};
 use fixgw_core::inline::InlineRoutes;
 use fixgw_core::outbox::{Batch, Outbox, Reporter};
 use fixgw_core::path::Path;
@@ -69,6 +70,12 @@ pub(crate) struct Worker {
     table: Option<Table>,
     readiness: Option<Kept>,
     waiting: BTreeMap<u32, Waiting>,
+    /// Connections that were let go by another callback than one of theirs, and have not heard of it.
+    released: Vec<u32>,
+    /// Connections that wait for their target, or did since the shared list was last put right.
+    has_held: bool,
+    /// By which this VM's data root is woken.
+    queue: Option<u32>,
     has_served: bool,
     /// Records on their way out, by the cluster that they go to.
     outboxes: BTreeMap<String, Outbox>,
@@ -203,6 +210,56 @@ impl Worker {
         self.node_id = node_id;
     }
 
+    /// This VM's number; 0 while it has none.
+    pub(crate) const fn vm_id(&self) -> u64 {
+        self.vm_id
+    }
+
+    /// By which this VM's data root is woken.
+    pub(crate) const fn queue(&self) -> Option<u32> {
+        self.queue
+    }
+
+    /// The data root has a queue.
+    pub(crate) const fn set_queue(&mut self, queue: u32) {
+        self.queue = Some(queue);
+    }
+
+    /// How many connections are held for each route.
+    pub(crate) fn held(&self) -> Vec<OfRoute> {
+        let waiting = self.waiting.values();
+        held::by_route(waiting.filter_map(|waiting| waiting.connection.held_for()))
+    }
+
+    /// Whether the shared list may have a share of this VM, and so must be looked after. Asks once more after the last one.
+    pub(crate) fn looks_after_held(&mut self) -> bool {
+        let before = self.has_held;
+        self.has_held = self
+            .waiting
+            .values()
+            .any(|waiting| waiting.connection.held_for().is_some());
+        before || self.has_held
+    }
+
+    /// A connection was let go from outside.
+    pub(crate) fn release(&mut self, id: u32) {
+        self.released.push(id);
+    }
+
+    /// Whether a connection was let go from outside since it last asked.
+    pub(crate) fn hear_of_release(&mut self, id: u32) -> bool {
+        let place = self.released.iter().position(|released| *released == id);
+        place
+            .map(|place| self.released.swap_remove(place))
+            .is_some()
+    }
+
+    /// Whether this connection is held.
+    pub(crate) fn is_held(&self, id: u32) -> bool {
+        let waiting = self.waiting.get(&id);
+        waiting.is_some_and(|waiting| waiting.connection.held_for().is_some())
+    }
+
     /// Envoy's `node.id`.
     pub(crate) fn node_id(&self) -> &str {
         &self.node_id
@@ -323,6 +380,31 @@ impl Worker {
         self.react(id, |connection, view| {
             connection.received(view, buffer, end)
         })
+    }
+
+    /// A connection that asked for a place was answered.
+    pub(crate) fn placed(
+        &mut self,
+        id: u32,
+        now_ms: u64,
+        answer: Result<Place, Full>,
+    ) -> Option<Step> {
+        self.has_held = true;
+        self.react(id, |connection, _| connection.placed(now_ms, answer))
+    }
+
+    /// What held connections do whose target is ready by now: those held first, `at_most` so many.
+    pub(crate) fn woken(&mut self, now_ms: u64, at_most: usize) -> Vec<(u32, Rc<Plugin>, Step)> {
+        let held = self.waiting.iter();
+        let held: Vec<(u32, Rc<Plugin>)> = held
+            .filter(|(_, waiting)| waiting.connection.held_for().is_some())
+            .map(|(&id, waiting)| (id, waiting.plugin.clone()))
+            .collect();
+        let steps = held.into_iter().filter_map(|(id, plugin)| {
+            let step = self.react(id, |connection, view| connection.woken(now_ms, view))?;
+            (step != Step::Wait).then_some((id, plugin, step))
+        });
+        steps.take(at_most).collect()
     }
 
     /// A connection is gone; `failure` is what Envoy says of its transport socket.

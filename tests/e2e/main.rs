@@ -15,6 +15,7 @@ mod documents;
 mod examples;
 mod existing;
 mod harness;
+mod hold;
 mod proxy;
 mod refusal;
 mod reload;

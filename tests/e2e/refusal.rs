@@ -253,8 +253,12 @@ fn a_logon_cut_short_by_its_sender_is_closed_and_said() {
 #[test]
 fn a_target_without_service_or_endpoints_is_warned_of_and_its_logons_are_closed_with_the_reason() {
     let directory = Directory::of(&[
-        Route::new("serviceless", "nowhere").value("SenderCompID49", "SERVICELESS"),
-        Route::new("empty", "empty").value("SenderCompID49", "EMPTY"),
+        Route::new("serviceless", "nowhere")
+            .value("SenderCompID49", "SERVICELESS")
+            .held_at_most(0),
+        Route::new("empty", "empty")
+            .value("SenderCompID49", "EMPTY")
+            .held_at_most(0),
     ]);
     directory.put_service("empty", &[]);
     let gateway = Setup::over(&directory).start();
@@ -266,7 +270,7 @@ fn a_target_without_service_or_endpoints_is_warned_of_and_its_logons_are_closed_
         let (answer, record) = refused(&gateway, &fix::logon("FIX.4.4", sender, "VENUE", &[]));
         assert_eq!(answer, b"");
         assert_eq!(text(&record, "decision"), "CLOSED", "{record}");
-        assert_eq!(text(&record, "reason"), "no_ready_endpoint", "{record}");
+        assert_eq!(text(&record, "reason"), "hold_limit", "{record}");
         assert_eq!(
             text(&record, "route"),
             format!("trading/{name}"),

@@ -123,6 +123,7 @@ pub struct Route {
     default: bool,
     priority: Option<u32>,
     service: String,
+    hold: Vec<String>,
 }
 
 impl Route {
@@ -136,6 +137,7 @@ impl Route {
             default: false,
             priority: None,
             service: service.to_owned(),
+            hold: Vec::new(),
         }
     }
 
@@ -195,6 +197,21 @@ impl Route {
         self
     }
 
+    /// At most so many connections wait for its target.
+    #[must_use]
+    pub fn held_at_most(mut self, connections: u32) -> Self {
+        self.hold
+            .push(format!("  maxHeldConnections: {connections}\n"));
+        self
+    }
+
+    /// Each waits so long.
+    #[must_use]
+    pub fn held_for(mut self, duration: &str) -> Self {
+        self.hold.push(format!("  holdTimeout: {duration}\n"));
+        self
+    }
+
     /// A default route of this priority.
     #[must_use]
     pub fn default_route(mut self, priority: u32) -> Self {
@@ -228,6 +245,7 @@ impl Route {
             "  target: {{ service: {{ name: {}, port: {SERVICE_PORT} }} }}",
             self.service
         );
+        yaml.extend(self.hold.iter().map(String::as_str));
         yaml
     }
 }

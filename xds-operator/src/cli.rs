@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use clap::builder::{ArgPredicate, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand};
+use fixgw_core::limits;
 use fixgw_core::range::SourceRange;
 
+use crate::api;
 use crate::check::CheckArgs;
 use crate::diff::DiffArgs;
 use crate::explain::ExplainArgs;
@@ -107,6 +109,9 @@ pub struct UpArgs {
     /// Listeners with TLS.
     #[command(flatten)]
     pub tls: TlsArgs,
+    /// What holds for connections that wait for their engine.
+    #[command(flatten)]
+    pub hold: HoldArgs,
     /// Worker threads of Envoy [default: one for each processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub workers: Option<u32>,
@@ -144,6 +149,28 @@ pub struct UpArgs {
     #[arg(long, value_name = "LEVEL", default_value = "warning",
         value_parser = ["trace", "debug", "info", "warning", "error", "critical", "off"])]
     pub envoy_log_level: String,
+}
+
+/// Connections whose target has no ready endpoint wait for it.
+#[derive(Clone, Copy, Debug, Args)]
+#[command(next_help_heading = "Hold")]
+pub struct HoldArgs {
+    /// How long a connection waits for a ready endpoint, if its route does not say otherwise
+    #[arg(long = "hold-timeout", value_name = "DURATION", default_value = "30s", value_parser = hold_timeout)]
+    pub timeout_ms: u32,
+    /// How many wait at once for one route, if it does not say otherwise; 0: none
+    #[arg(long = "max-held-connections", value_name = "N", default_value_t = limits::HELD_PER_ROUTE_MAX,
+        value_parser = clap::value_parser!(u32).range(..=500))]
+    pub per_route_max: u32,
+    /// How many wait at once in all
+    #[arg(long = "max-held-connections-per-pod", value_name = "N", default_value_t = limits::HELD_PER_POD_MAX,
+        value_parser = clap::value_parser!(u32).range(..=10_000))]
+    pub per_pod_max: u32,
+}
+
+fn hold_timeout(text: &str) -> Result<u32, String> {
+    let ms = api::duration_ms(text).map_err(|error| error.to_string())?;
+    u32::try_from(ms).map_err(|error| error.to_string())
 }
 
 /// Listeners with TLS, and what they show and ask for. The files are read again when they change: new connections get

@@ -229,7 +229,9 @@ fn headline(changed: &ChangedRoute) -> String {
             "~ FIXSession {route} takes other Logons, or ranks otherwise, and leads to {after}, not to {before} any more"
         ),
         Change::Relabelled => {
-            format!("~ FIXSession {route} names its fields otherwise, or logs more or less of them")
+            format!(
+                "~ FIXSession {route} names its fields otherwise, or logs or holds more or less"
+            )
         }
     }
 }

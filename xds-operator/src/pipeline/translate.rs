@@ -132,11 +132,10 @@ fn unresolved_message(
 ) -> Message {
     let (what, mend) = in_words(target, reason);
     let more = match users.len() {
-        0 | 1 => "the route is registered, and its Logons are refused until then".to_owned(),
-        2 => "this and 1 more route are registered, and their Logons are refused until then"
-            .to_owned(),
+        0 | 1 => "the route is registered, and its Logons wait for it".to_owned(),
+        2 => "this and 1 more route are registered, and their Logons wait for it".to_owned(),
         many => format!(
-            "this and {} more routes are registered, and their Logons are refused until then",
+            "this and {} more routes are registered, and their Logons wait for it",
             many - 1
         ),
     };

@@ -44,6 +44,19 @@ pub struct Plan {
     pub proxy_protocol: Option<ProxyProtocol>,
     /// How many counterparties may be connected at a time.
     pub connections: u64,
+    /// What holds for connections that wait for their target, where a route does not say otherwise.
+    pub hold: HoldPlan,
+}
+
+/// How many connections wait for their target, and how long.
+#[derive(Clone, Copy, Debug)]
+pub struct HoldPlan {
+    /// Milliseconds.
+    pub timeout_ms: u32,
+    /// For one route.
+    pub per_route_max: u32,
+    /// In all.
+    pub per_pod_max: u32,
 }
 
 /// The template is not as this version expects it. It is part of the program, so a test keeps this from happening.
@@ -141,6 +154,9 @@ fn settings(plan: &Plan) -> Value {
             .map(|_| names::CLUSTER_REJECT_ENGINE.to_owned()),
         decision_cluster: control.clone(),
         control_cluster: control,
+        hold_timeout_ms: plan.hold.timeout_ms,
+        max_held_connections: plan.hold.per_route_max,
+        max_held_connections_per_pod: plan.hold.per_pod_max,
         ..Settings::default()
     };
     json!({
@@ -200,6 +216,11 @@ mod tests {
             admin: Admin::Socket("/run/admin.sock".into()),
             proxy_protocol: None,
             connections: 400,
+            hold: HoldPlan {
+                timeout_ms: 30_000,
+                per_route_max: 1,
+                per_pod_max: 500,
+            },
         }
     }
 

@@ -35,7 +35,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use crate::cli::{Listener, UpArgs};
 use crate::said::{Form, LINE_TEXT, Said, Speaker};
 use admin::Admin;
-use bootstrap::Plan;
+use bootstrap::{HoldPlan, Plan};
 use capacity::Capacity;
 use certificates::Certificates;
 use refused::Tally;
@@ -273,6 +273,11 @@ impl<'a> Gateway<'a> {
             admin: admin.clone(),
             proxy_protocol: place.proxy_protocol.clone(),
             connections: capacity.connections,
+            hold: HoldPlan {
+                timeout_ms: args.hold.timeout_ms,
+                per_route_max: args.hold.per_route_max,
+                per_pod_max: args.hold.per_pod_max,
+            },
         };
         let bootstrap_path = run.path().join("bootstrap.json");
         std::fs::write(&bootstrap_path, bootstrap::render(&plan)?.to_string())?;
