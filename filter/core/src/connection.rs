@@ -228,7 +228,11 @@ impl Connection {
                 let (reason, detail) = unusable(why, view.settings);
                 self.reject(view, reason, detail, buffer)
             }
-            Reading::Logon(logon) => self.decide(view, &logon, buffer),
+            Reading::Logon(logon) => match self.decide(view, &logon, buffer) {
+                // Its FIN came with its Logon, and will not come again.
+                Step::Ask { .. } if end => self.leave(),
+                step => step,
+            },
         }
     }
 
@@ -993,6 +997,9 @@ mod tests {
         let (reason, _) = closed(left.received(gateway.view(), b"", true));
         assert_eq!(reason, Reason::LeftWhileHeld);
         assert_eq!(left.gone(gateway.view(), b""), None);
+        let mut at_once = Connection::accepted(Arrival::default(), &gateway.settings);
+        let (reason, _) = closed(at_once.received(gateway.view(), &logon("DOWN"), true));
+        assert_eq!(reason, Reason::LeftWhileHeld);
         let mut reset = held(&gateway, 0);
         let record = reset.gone(gateway.view(), b"").unwrap();
         assert_eq!(record.reason, Reason::LeftWhileHeld);

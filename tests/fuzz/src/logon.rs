@@ -2,6 +2,7 @@
 
 use fixgw_core::connection::{Arrival, Connection, Step, View};
 use fixgw_core::decision::{DecisionRecord, Reason};
+use fixgw_core::held::Place;
 use fixgw_core::redact::{self, Disclosure};
 use fixgw_core::wire::{self, Fields, Item, NotLogon, ReadLimits, Reading};
 
@@ -101,6 +102,12 @@ fn outcome(bytes: &[u8], gateway: &Gateway, mut length: impl FnMut() -> usize) -
     while arrived < bytes.len() {
         arrived = (arrived + length().max(1)).min(bytes.len());
         let step = connection.received(view, &bytes[..arrived], false);
+        if let Step::Ask { .. } = step {
+            let step = connection.placed(0, Ok(Place { route: 1, pod: 1 }));
+            assert!(connection.waiting());
+            assert_eq!(connection.received(view, bytes, false), Step::Wait);
+            return step;
+        }
         if step != Step::Wait {
             assert!(!connection.waiting());
             assert_eq!(connection.received(view, bytes, true), Step::Wait);
@@ -114,8 +121,10 @@ fn outcome(bytes: &[u8], gateway: &Gateway, mut length: impl FnMut() -> usize) -
 
 fn record(step: &Step) -> Option<&DecisionRecord> {
     match step {
-        Step::Wait => None,
-        Step::Connect { record, .. } | Step::Reject { record, .. } => Some(record),
+        Step::Wait | Step::Ask { .. } => None,
+        Step::Connect { record, .. } | Step::Reject { record, .. } | Step::Hold { record } => {
+            Some(record)
+        }
         Step::Close { record } => record.as_deref(),
     }
 }
@@ -148,6 +157,8 @@ fn a_connection_decides_alike(bytes: &[u8], gateway: &Gateway) {
 fn settled(step: &Step) -> String {
     let kind = match step {
         Step::Wait => "wait",
+        Step::Ask { .. } => "ask",
+        Step::Hold { .. } => "hold",
         Step::Connect { .. } => "connect",
         Step::Reject { .. } => "reject",
         Step::Close { .. } => "close",

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use fixgw_core::agreement::{self, Verdict};
-use fixgw_core::rule::{FieldSpec, RouteName, Rule, RuleSpec, Target};
+use fixgw_core::rule::{FieldSpec, Hold, RouteName, Rule, RuleSpec, Target};
 use fixgw_core::table::Table;
 use fixgw_core::wire::{self, ReadLimits, Reading};
 use fixgw_readings::{Agreed, Condition, Route, Routed};
@@ -69,6 +69,7 @@ fn table(lines: &[Line]) -> Table {
             default: fields.is_empty(),
             priority: (!exact).then_some(*priority),
             target: Target::service("t", name, 9876),
+            hold: Hold::default(),
         })
         .unwrap()
     };

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use fixgw_core::config::Settings;
 use fixgw_core::range::SourceAddress;
 use fixgw_core::readiness::Readiness;
-use fixgw_core::rule::{FieldSpec, RouteName, Rule, RuleSpec, Target};
+use fixgw_core::rule::{FieldSpec, Hold, RouteName, Rule, RuleSpec, Target};
 use fixgw_core::table::Table;
 
 /// Name; tag and text (`*` at its end makes a pattern; before it, `?` redacts and `!` hides); ranges; priority.
@@ -65,6 +65,7 @@ fn rule((name, fields, ranges, priority): &Line) -> Rule {
         default: fields.is_empty() && ranges.is_empty(),
         priority: *priority,
         target: Target::service("t", name, 9876),
+        hold: Hold::default(),
     })
     .unwrap()
 }
