@@ -12,6 +12,7 @@ mod bootstrap;
 mod change;
 mod containment;
 mod documents;
+mod drain;
 mod examples;
 mod existing;
 mod harness;

@@ -419,9 +419,12 @@ impl Gateway {
             .collect()
     }
 
-    /// Stops it as Ctrl-C does, and waits until it and all of its children are gone.
+    /// Stops it by two signals, so that live connections are not waited for. Waits until it and all of its
+    /// children are gone.
     pub fn stop(&mut self) {
+        // Two of one kind that come together may count as one.
         self.process.signal(Signal::INT);
+        self.process.signal(Signal::TERM);
         let status = self.process.wait_exit();
         assert!(
             status.success(),

@@ -86,6 +86,8 @@ pub struct SourceArgs {
   fixgw up rules --listen-tls main=0.0.0.0:9879 --cert tls.crt --key tls.key --client-ca brokers.pem
   fixgw up rules --json | jq 'select(.event == \"decision\")'
 
+Ctrl-C or SIGTERM: no new connections are taken, and it ends when the live ones have; a second one ends it at once.
+
 Exit codes: 0 stopped by Ctrl-C or SIGTERM, 1 a part of the gateway failed, 2 it could not start.")]
 pub struct UpArgs {
     /// The objects.
@@ -112,6 +114,9 @@ pub struct UpArgs {
     /// What holds for connections that wait for their engine.
     #[command(flatten)]
     pub hold: HoldArgs,
+    /// How long a stop waits for live connections to end [default: until they have]
+    #[arg(long = "drain-timeout", value_name = "DURATION", value_parser = hold_timeout)]
+    pub drain_timeout_ms: Option<u32>,
     /// Worker threads of Envoy [default: one for each processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub workers: Option<u32>,

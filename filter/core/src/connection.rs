@@ -124,18 +124,18 @@ impl Matched {
         self.since_ms.saturating_add(self.timeout_ms)
     }
 
-    fn record(&self, decision: Decision, reason: Reason, detail: String) -> Box<DecisionRecord> {
-        Box::new(DecisionRecord {
+    fn record(&self, decision: Decision, reason: Reason, detail: String) -> DecisionRecord {
+        DecisionRecord {
             decision,
             reason,
             detail: Some(detail),
             ..self.record.clone()
-        })
+        }
     }
 
     fn closed(self, reason: Reason, detail: String) -> Step {
         Step::Close {
-            record: Some(self.record(Decision::Closed, reason, detail)),
+            record: Some(Box::new(self.record(Decision::Closed, reason, detail))),
         }
     }
 
@@ -289,7 +289,9 @@ impl Connection {
         );
         let record = matched.record(Decision::Held, Reason::NoReadyEndpoint, detail);
         self.state = State::Held(matched);
-        Step::Hold { record }
+        Step::Hold {
+            record: Box::new(record),
+        }
     }
 
     /// The table or the readiness may have changed. A held connection goes to its route's target as soon as that is ready,
@@ -314,7 +316,10 @@ impl Connection {
         held.record.target = Some(cluster.clone());
         let detail = format!("held for {waited} ms");
         let record = held.record(held.record.decision, Reason::Matched, detail);
-        Step::Connect { cluster, record }
+        Step::Connect {
+            cluster,
+            record: Box::new(record),
+        }
     }
 
     fn leave(&mut self) -> Step {

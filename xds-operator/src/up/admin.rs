@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::Method;
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -38,6 +39,31 @@ pub async fn refusal_statistics(admin: &Admin) -> Option<BTreeMap<String, u64>> 
     let path =
         "/stats?filter=proxy_proto%7Cdownstream_pre_cx_timeout%7Cdownstream_global_cx_overflow";
     Some(counters(&ask(admin, path).await?))
+}
+
+/// Has every listener take no more connections; those that are live go on. (The graceful form would go on taking new ones.)
+pub async fn drain_listeners(admin: &Admin) -> Option<()> {
+    send(admin, Method::POST, "/drain_listeners")
+        .await
+        .map(drop)
+}
+
+/// How many counterparties are connected; `None` while Envoy does not answer.
+pub async fn live_connections(admin: &Admin) -> Option<u64> {
+    let path = "/stats?filter=^listener%5C..*downstream_cx_active$";
+    Some(live(&counters(&ask(admin, path).await?)))
+}
+
+/// Over all listeners, without the admin interface and what Envoy counts again for each worker.
+fn live(counters: &BTreeMap<String, u64>) -> u64 {
+    let of_listener = |name: &str| {
+        name.starts_with("listener.")
+            && name.ends_with(".downstream_cx_active")
+            && !name.starts_with("listener.admin.")
+            && !name.contains(".worker_")
+    };
+    let own = counters.iter().filter(|(name, _)| of_listener(name));
+    own.fold(0, |sum, (_, count)| sum.saturating_add(*count))
 }
 
 /// What Envoy made of the versions of a secret that it discovers.
@@ -72,23 +98,36 @@ fn secret_state(body: &[u8], name: &str) -> Option<SecretState> {
 }
 
 async fn ask(admin: &Admin, path: &str) -> Option<Vec<u8>> {
+    send(admin, Method::GET, path).await
+}
+
+async fn send(admin: &Admin, method: Method, path: &str) -> Option<Vec<u8>> {
     let asked = async {
         match admin {
-            Admin::Socket(socket) => get(UnixStream::connect(socket).await.ok()?, path).await,
-            Admin::Port(address) => get(TcpStream::connect(address).await.ok()?, path).await,
+            Admin::Socket(socket) => {
+                let stream = UnixStream::connect(socket).await.ok()?;
+                exchange(stream, method, path).await
+            }
+            Admin::Port(address) => {
+                let stream = TcpStream::connect(address).await.ok()?;
+                exchange(stream, method, path).await
+            }
         }
     };
     timeout(ANSWER_TIMEOUT, asked).await.ok()?
 }
 
-async fn get(
+async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    method: Method,
     path: &str,
 ) -> Option<Vec<u8>> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .ok()?;
-    let request = hyper::Request::get(path)
+    let request = hyper::Request::builder()
+        .method(method)
+        .uri(path)
         .header("host", "admin")
         .body(Empty::<Bytes>::new());
     let asked = async {
@@ -144,6 +183,15 @@ mod tests {
         let found = counters(b"proxy_proto.main.versions.v1.error: 3\nhistogram: P0(nan,1)\n\n");
         assert_eq!(found.len(), 1);
         assert_eq!(found["proxy_proto.main.versions.v1.error"], 3);
+    }
+
+    #[test]
+    fn live_connections_are_those_of_the_data_listeners_counted_once() {
+        let found = counters(
+            b"listener.127.0.0.1_9878.downstream_cx_active: 3\nlistener.[__1]_9879.downstream_cx_active: 2\n\
+              listener.127.0.0.1_9878.worker_0.downstream_cx_active: 3\nlistener.admin.downstream_cx_active: 1\n",
+        );
+        assert_eq!(live(&found), 5);
     }
 
     #[test]

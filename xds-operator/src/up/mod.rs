@@ -33,6 +33,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use crate::cli::{Listener, UpArgs};
+use crate::message::count;
 use crate::said::{Form, LINE_TEXT, Said, Speaker};
 use admin::Admin;
 use bootstrap::{HoldPlan, Plan};
@@ -162,6 +163,13 @@ async fn asked_to_stop((interrupt, terminate): &mut (Signal, Signal)) {
     }
 }
 
+/// The gateway takes no new connections, and waits for those that are live.
+#[derive(Clone, Copy, Debug)]
+struct Drain {
+    /// `None`: until they are gone.
+    until: Option<Instant>,
+}
+
 /// A part that is started again when it ends.
 struct Part {
     child: Child,
@@ -215,6 +223,7 @@ struct Gateway<'a> {
     /// How much Envoy takes on.
     capacity: Capacity,
     applied: Option<u64>,
+    draining: Option<Drain>,
     ready: bool,
     started: Instant,
 }
@@ -302,6 +311,7 @@ impl<'a> Gateway<'a> {
             capacity,
             applied: None,
             ready: false,
+            draining: None,
             started: Instant::now(),
         })
     }
@@ -312,7 +322,11 @@ impl<'a> Gateway<'a> {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = asked_to_stop(signals) => return Ok(()),
+                () = asked_to_stop(signals) => {
+                    if self.draining.is_some() || !self.begin_to_drain().await {
+                        return Ok(());
+                    }
+                }
                 status = self.envoy.wait() => return Err(self.envoy_ended(status?)),
                 line = self.control.lines.next_line(), if self.control_due.is_none() => match line {
                     Ok(Some(line)) => self.relay(&line),
@@ -329,8 +343,61 @@ impl<'a> Gateway<'a> {
                 () = at(self.certificates.as_ref().map(Certificates::due)) => {
                     self.look_at_certificates().await?;
                 }
-                _ = look.tick(), if !self.ready => self.look().await?,
+                _ = look.tick(), if !self.ready || self.draining.is_some() => {
+                    if self.draining.is_none() {
+                        self.look().await?;
+                    } else if self.is_drained().await {
+                        return Ok(());
+                    }
+                }
             }
+        }
+    }
+
+    /// Takes no new connections from now on. False when nobody is connected, so that there is nothing to wait for.
+    async fn begin_to_drain(&mut self) -> bool {
+        if !self.ready || admin::drain_listeners(&self.admin).await.is_none() {
+            return false;
+        }
+        let live = admin::live_connections(&self.admin).await.unwrap_or(0);
+        if live == 0 {
+            return false;
+        }
+        let timeout = self
+            .args
+            .drain_timeout_ms
+            .map(|ms| Duration::from_millis(ms.into()));
+        let how_long = timeout.map_or_else(String::new, |timeout| {
+            format!(", for {} s at most", timeout.as_secs_f64())
+        });
+        self.say(&Said::gateway(
+            Severity::Warn,
+            format!(
+                "stopping: no new connections are taken; waiting for {} to end{how_long}, and a second signal ends them at once",
+                count(live, "live connection")
+            ),
+        ));
+        self.draining = Some(Drain {
+            until: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+        });
+        true
+    }
+
+    /// Whether there is nothing left to wait for.
+    async fn is_drained(&mut self) -> bool {
+        let live = admin::live_connections(&self.admin).await;
+        let over = self.draining.as_ref().and_then(|drain| drain.until);
+        let over = over.is_some_and(|until| Instant::now() >= until);
+        match live {
+            Some(0) => true,
+            Some(live) if over => {
+                self.say(&Said::gateway(
+                    Severity::Warn,
+                    format!("{} did not end in time", count(live, "connection")),
+                ));
+                true
+            }
+            Some(_) | None => over,
         }
     }
 
