@@ -7,8 +7,9 @@ use fixgw_e2e::fix;
 use fixgw_e2e::fixture::{Directory, Route};
 use fixgw_e2e::gateway::{Gateway, Setup};
 use fixgw_e2e::peer::{Peer, Session};
-use fixgw_e2e::process::text;
+use fixgw_e2e::process::{text, wait_until};
 use fixgw_e2e::raw::RawClient;
+use fixgw_e2e::tool;
 use serde_json::Value;
 
 /// A gateway with a route whose Service has no endpoint yet.
@@ -42,7 +43,7 @@ fn held(gateway: &Gateway) -> RawClient {
 /// What was said last about a client, which has been told of so often.
 fn last_of(gateway: &Gateway, client: &RawClient, count: usize) -> Value {
     let address = client.address();
-    let records = fixgw_e2e::process::wait_until("the record at the end of a hold", || {
+    let records = wait_until("the record at the end of a hold", || {
         let records = gateway.decisions_about(address);
         (records.len() >= count).then_some(records)
     });
@@ -127,7 +128,7 @@ fn no_more_are_held_than_the_route_says_over_all_workers_and_who_leaves_makes_ro
     assert_eq!(text(&record, "reason"), "left_while_held", "{record}");
     let _in_its_place = held(&gateway);
     clients.pop().unwrap().reset();
-    let after_a_reset = fixgw_e2e::process::wait_until("the place of one that reset", || {
+    let after_a_reset = wait_until("the place of one that reset", || {
         let mut client = RawClient::connect(gateway.address());
         client.send_unless_closed(&logon());
         let record = gateway.decision_about(client.address());
@@ -147,4 +148,37 @@ fn who_has_been_held_for_as_long_as_the_route_says_is_closed() {
     assert_eq!(text(&record, "decision"), "CLOSED", "{record}");
     assert_eq!(text(&record, "reason"), "hold_timeout", "{record}");
     assert_eq!(text(&record, "severity"), "CRITICAL", "{record}");
+}
+
+#[test]
+fn the_place_of_one_that_was_held_by_a_vm_that_failed_is_free_again() {
+    let directory = Directory::of(&[route().held_at_most(1).held_for("10m")]);
+    directory.put_service("engine", &[]);
+    let gateway = Setup::over(&directory)
+        .filter(&tool::filter_that_panics())
+        .start();
+    let mut lost = held(&gateway);
+    // Connected at once, so that both workers have some.
+    let victims: Vec<RawClient> = (0..4)
+        .map(|_| RawClient::connect(gateway.address()))
+        .collect();
+    for mut victim in victims {
+        victim.send_unless_closed(&fix::logon("FIX.4.4", "TRAP", "VENUE", &[]));
+        assert_eq!(victim.take_to_end(), b"");
+    }
+    let _in_its_place = wait_until("a place", || {
+        let mut client = RawClient::connect(gateway.address());
+        client.send_unless_closed(&logon());
+        let address = client.address();
+        // In the moment before its VM is back, Envoy resets a new connection without a record.
+        let records = wait_until("a decision or an end", || {
+            let records = gateway.decisions_about(address);
+            (!records.is_empty() || !client.is_open()).then_some(records)
+        });
+        let is_held = |record: &Value| text(record, "decision") == "HELD";
+        records.iter().any(is_held).then_some(client)
+    });
+    // Nobody is left who could connect it; its next byte ends it.
+    lost.send_unless_closed(b"x");
+    assert_eq!(lost.take_to_end(), b"");
 }
