@@ -14,6 +14,7 @@ use std::str::FromStr;
 
 use clap::Args;
 use fixgw_core::wire::SOH;
+use fixgw_core::witness;
 
 use crate::parse::{self, Format, Given};
 use crate::said::complain;
@@ -177,17 +178,10 @@ fn filled_in(given: &Given) -> Option<(Vec<u8>, &'static str)> {
     is_logon.then(|| (whole(begin, body), why))
 }
 
-/// A message from its first field and its body.
+/// A message from its first field and its body, which may lack its last SOH.
 fn whole(begin: Vec<u8>, mut body: Vec<u8>) -> Vec<u8> {
     if body.last() != Some(&SOH) {
         body.push(SOH);
     }
-    let mut message = begin;
-    message.extend(format!("9={}\x01", body.len()).into_bytes());
-    message.extend(body);
-    let sum = message
-        .iter()
-        .fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
-    message.extend(format!("10={sum:03}\x01").into_bytes());
-    message
+    witness::framed(begin, &body)
 }

@@ -212,6 +212,16 @@ pub fn received(bytes: &[u8], policy: &dyn DisclosurePolicy) -> String {
     line
 }
 
+/// Bytes as one line with nothing hidden, `|` for each SOH: for who may see everything (`--reveal`).
+#[must_use]
+pub fn revealed(bytes: &[u8]) -> String {
+    let shown = bytes.iter().map(|byte| match *byte {
+        wire::SOH => String::from("|"),
+        byte => byte.escape_ascii().to_string(),
+    });
+    shown.collect()
+}
+
 fn write_to(line: &mut String, text: fmt::Arguments<'_>) {
     // Writing to a String cannot fail.
     let _ = fmt::Write::write_fmt(line, text);

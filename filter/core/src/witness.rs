@@ -11,7 +11,7 @@ use core::fmt;
 use core::net::IpAddr;
 
 use crate::overlap::{Generic, field_of};
-use crate::redact::{Disclosure, FieldValue};
+use crate::redact::{self, Disclosure, FieldValue};
 use crate::rule::{RouteName, Rule};
 use crate::wire::{SOH, Tag};
 
@@ -113,13 +113,7 @@ impl Witness {
         let mut message = Vec::new();
         let version = begin.first().map_or(&b"FIX.4.4"[..], |field| &field.value);
         write_field(&mut message, 8, version);
-        write_field(&mut message, 9, format!("{}", body.len()).as_bytes());
-        message.extend(body);
-        let sum = message
-            .iter()
-            .fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
-        write_field(&mut message, 10, format!("{sum:03}").as_bytes());
-        message
+        framed(message, &body)
     }
 
     /// Where it comes from; `None`: anywhere.
@@ -159,12 +153,7 @@ impl Witness {
     #[must_use]
     pub fn text(&self, reveal: bool) -> String {
         if reveal {
-            let logon = self.logon();
-            let shown = logon.iter().map(|byte| match *byte {
-                SOH => String::from("|"),
-                byte => byte.escape_ascii().to_string(),
-            });
-            return shown.collect();
+            return redact::revealed(&self.logon());
         }
         // As on the wire: BeginString stands before MsgType.
         let is_begin = |shown: &ShownField| matches!(shown.field, Some((Tag::BEGIN_STRING, _)));
@@ -184,6 +173,20 @@ impl Witness {
             .chain(written(rest))
             .collect()
     }
+}
+
+/// A message of its BeginString field and its body, each with the SOH behind its last field: BodyLength and CheckSum are
+/// computed ("FIX TagValue Encoding Online Specification", BodyLength and CheckSum).
+#[must_use]
+pub fn framed(begin: Vec<u8>, body: &[u8]) -> Vec<u8> {
+    let mut message = begin;
+    write_field(&mut message, 9, format!("{}", body.len()).as_bytes());
+    message.extend(body);
+    let sum = message
+        .iter()
+        .fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
+    write_field(&mut message, 10, format!("{sum:03}").as_bytes());
+    message
 }
 
 fn write_field(message: &mut Vec<u8>, tag: u32, value: &[u8]) {

@@ -343,14 +343,11 @@ fn received(record: &DecisionRecord, policy: &Written, asked: &Asked<'_>) -> Opt
     if record.reason == Reason::NotFix && !asked.reveal || asked.bytes.is_empty() {
         return None;
     }
-    if !asked.reveal {
-        return Some(redact::received(asked.bytes, policy));
-    }
-    let shown = asked.bytes.iter().map(|byte| match *byte {
-        wire::SOH => "|".to_owned(),
-        byte => byte.escape_ascii().to_string(),
-    });
-    Some(shown.collect())
+    Some(if asked.reveal {
+        redact::revealed(asked.bytes)
+    } else {
+        redact::received(asked.bytes, policy)
+    })
 }
 
 impl<'r, 'b> Judged<'r, 'b> {
