@@ -8,6 +8,7 @@
 use std::panic::{self, AssertUnwindSafe};
 use std::time::{Duration, UNIX_EPOCH};
 
+use fixgw_core::connecting::Upstream;
 use fixgw_core::decision::{Origin, Reason, Severity, Tls};
 use fixgw_core::path::Path;
 use fixgw_core::{names, redact};
@@ -210,6 +211,37 @@ pub(crate) fn transport_failure() -> Vec<u8> {
     property(&["connection", "transport_failure_reason"]).unwrap_or_default()
 }
 
+/// How the current connection's way to its engine stands.
+///
+/// `upstream.address` is there once an attempt was begun, so it does not tell; that the connection pool said how long it took
+/// does.
+pub(crate) fn upstream() -> Upstream {
+    let number = |path: &[&str]| {
+        property(path)
+            .and_then(|bytes| <[u8; 8]>::try_from(bytes).ok())
+            .map_or(0, u64::from_le_bytes)
+    };
+    if property(&["upstream", "cx_pool_ready_duration"]).is_some_and(|bytes| !bytes.is_empty()) {
+        return Upstream {
+            is_connected: true,
+            attempts: number(&["upstream", "request_attempt_count"]),
+            failure: String::new(),
+        };
+    }
+    let why = text_property(&["upstream", "transport_failure_reason"]);
+    let address = text_property(&["upstream", "address"]);
+    let failure = match (address.as_str(), why.as_str()) {
+        ("", "") => String::new(),
+        (address, "") => address.to_owned(),
+        (address, why) => format!("{address}: {why}"),
+    };
+    Upstream {
+        is_connected: false,
+        attempts: number(&["upstream", "request_attempt_count"]),
+        failure,
+    }
+}
+
 /// What TLS says of the current connection. `established`: it has sent something, so the handshake is done.
 ///
 /// INVARIANT: the version is never read before that. Envoy 1.40 would answer `TLSv1.2` then, and stay with it. And a
@@ -269,6 +301,12 @@ pub(crate) fn wake(queue: u32) -> Result<(), HostError> {
 /// Takes what is in a queue, so that it does not grow.
 pub(crate) fn empty(queue: u32) {
     while let Ok(Some(_)) = call(|| hostcalls::dequeue_shared_queue(queue)) {}
+}
+
+/// The answer to a gRPC call.
+pub(crate) fn grpc_answer(size: usize) -> Result<Vec<u8>, HostError> {
+    let bytes = call(|| hostcalls::get_buffer(BufferType::GrpcReceiveBuffer, 0, size))?;
+    Ok(bytes.unwrap_or_default())
 }
 
 /// Calls a gRPC service; the answer comes to the context that is effective now.

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use fixgw_core::connection::Step;
 use fixgw_core::readiness::{self, Readiness};
+use fixgw_core::report::VmReportAnswer;
 use fixgw_core::table::{self, Table};
 use fixgw_core::{otlp, outbox, report};
 use prost::Message;
@@ -33,6 +34,8 @@ const TICK: Duration = Duration::from_millis(100);
 /// calls the filter again, which performs the next. Some 500 at once are more than the VM's stack holds: then the whole
 /// worker's VM ends, and every session in it.
 const CLOSES_PER_TICK_MAX: usize = 64;
+/// Connections that one tick asks how far they are: each costs a call or two.
+const ASKED_PER_TICK_MAX: usize = 1_024;
 /// What one report may take: no longer than the next ones may wait.
 const REPORT_TIMEOUT: Duration = Duration::from_millis(report::HEARTBEAT_MS);
 /// What one call with records may take.
@@ -56,6 +59,8 @@ struct Root {
     /// What its connections go by.
     plugin: Rc<Plugin>,
     sharing: [Sharing; 2],
+    /// The connection that was asked last how far it is with its engine.
+    asked: u32,
 }
 
 /// What this VM has made sure of about the data that it shares with the others.
@@ -76,16 +81,22 @@ pub(crate) fn new_root(id: u32) -> Box<dyn RootContext> {
         role: Role::Unknown,
         plugin: Rc::default(),
         sharing: [Sharing::default(); 2],
+        asked: 0,
     })
 }
 
 impl Context for Root {
-    fn on_grpc_call_response(&mut self, token: u32, status: u32, _size: usize) {
+    fn on_grpc_call_response(&mut self, token: u32, status: u32, size: usize) {
         contained("on_grpc_call_response", || {
             let Ok(now_ms) = host::monotonic_ms() else {
                 return;
             };
-            worker::with(|worker| worker.answered(token, status, now_ms));
+            if worker::with(|worker| worker.answered(token, status, now_ms)) {
+                let has = (status == outbox::GRPC_OK)
+                    .then(|| reported(size))
+                    .flatten();
+                worker::with(|worker| worker.reported(has));
+            }
         });
     }
 }
@@ -101,6 +112,7 @@ impl RootContext for Root {
         }
         contained("the deadlines", || self.serve_deadlines());
         contained("the held connections", || self.serve_held());
+        contained("the engines' answers", || self.look_at_tried());
         contained("the shared data", || {
             catch_up();
             for (part, sharing) in Part::ALL.into_iter().zip(&mut self.sharing) {
@@ -174,6 +186,39 @@ impl Root {
         places::settle();
         if more {
             wake();
+        }
+    }
+
+    /// Asks Envoy how far the connections are that were let go: connected, or still refused.
+    fn look_at_tried(&mut self) {
+        let Ok(now_ms) = host::monotonic_ms() else {
+            return;
+        };
+        let mut performed = 0;
+        for id in worker::with(|worker| worker.tried(self.asked, ASKED_PER_TICK_MAX)) {
+            self.asked = id;
+            if host::set_effective_context(id).is_err() {
+                // Envoy does not know it any more.
+                worker::with(|worker| worker.forget(id));
+                continue;
+            }
+            let upstream = host::upstream();
+            let Some((plugin, step)) =
+                worker::with(|worker| worker.progressed(id, now_ms, &upstream))
+            else {
+                continue;
+            };
+            if step != Step::Wait {
+                performed += 1;
+                stream::perform_on_passing(id, plugin, step);
+            }
+            if performed >= CLOSES_PER_TICK_MAX {
+                break;
+            }
+        }
+        let _ = host::set_effective_context(self.id);
+        if performed > 0 {
+            stream::settle();
         }
     }
 
@@ -310,11 +355,7 @@ fn send_report() {
     let _ = places::vm_id();
     let Some((cluster, report)) = worker::with(|worker| {
         let cluster = worker.control_cluster()?.clone();
-        let report = worker.report();
-        worker
-            .reporter
-            .due(&report, now_ms)
-            .then_some((cluster, report))
+        Some((cluster, worker.next_report(now_ms)?))
     }) else {
         return;
     };
@@ -326,10 +367,21 @@ fn send_report() {
         &message,
         REPORT_TIMEOUT,
     );
-    worker::with(|worker| match called {
-        Ok(token) => worker.reporter.called(token, report, now_ms),
-        Err(host::HostError) => worker.reporter.refused(now_ms),
+    worker::with(|worker| {
+        if let Ok(token) = called {
+            worker.reporter.called(token, &report, now_ms);
+        } else {
+            worker.reporter.refused(now_ms);
+            worker.reported(None);
+        }
     });
+}
+
+/// Number of the report that the control plane has.
+fn reported(size: usize) -> Option<u64> {
+    let answer = host::grpc_answer(size).ok()?;
+    let answer = VmReportAnswer::decode(answer.as_slice()).ok()?;
+    Some(answer.number)
 }
 
 fn send_records() {

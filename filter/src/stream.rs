@@ -5,10 +5,11 @@
 
 use std::rc::Rc;
 
+use fixgw_core::connecting::End;
 use fixgw_core::connection::{Arrival, Step};
 use fixgw_core::decision::{self, DecisionRecord};
-use fixgw_core::otlp;
 use fixgw_core::range::SourceAddress;
+use fixgw_core::{names, otlp};
 use proxy_wasm::traits::{Context, StreamContext};
 use proxy_wasm::types::{Action, PeerType};
 
@@ -63,13 +64,11 @@ impl Stream {
 }
 
 impl Drop for Stream {
-    /// Whoever sent nothing more after he was let go has not heard of it.
+    /// Envoy forgets it. Whatever became of it, it counts for nothing from here on.
     fn drop(&mut self) {
-        if self.phase == Phase::Waiting {
-            contained("the end of a context", || {
-                worker::with(|worker| worker.hear_of_release(self.id))
-            });
-        }
+        contained("the end of a context", || {
+            worker::with(|worker| worker.forget(self.id));
+        });
     }
 }
 
@@ -99,7 +98,14 @@ impl StreamContext for Stream {
 
     fn on_downstream_data(&mut self, size: usize, end: bool) -> Action {
         match self.phase {
-            Phase::Passing => return Action::Continue,
+            Phase::Passing => {
+                if end {
+                    contained("a half-close", || {
+                        worker::with(|worker| worker.finished(self.id));
+                    });
+                }
+                return Action::Continue;
+            }
             Phase::Closed => return Action::Pause,
             Phase::Waiting => {}
         }
@@ -111,16 +117,25 @@ impl StreamContext for Stream {
         }
     }
 
-    fn on_downstream_close(&mut self, _who: PeerType) {
-        if self.phase != Phase::Waiting {
-            return;
-        }
+    fn on_downstream_close(&mut self, who: PeerType) {
         let (id, plugin) = (self.id, &self.plugin);
         contained("on_downstream_close", || {
-            let failure = host::transport_failure();
-            if let Some(record) = worker::with(|worker| worker.gone(id, &failure)) {
+            // It may have been let go without having heard of it.
+            let record = if worker::with(|worker| worker.is_tried(id)) {
+                let upstream = host::upstream();
+                let left = matches!(who, PeerType::Remote);
+                let end = if left { End::Left } else { End::GivenUp };
+                worker::with(|worker| worker.ended(id, end, &upstream))
+            } else if self.phase == Phase::Waiting {
+                let failure = host::transport_failure();
+                worker::with(|worker| worker.gone(id, &failure))
+            } else {
+                None
+            };
+            if let Some(record) = record {
                 send(plugin, &record);
             }
+            worker::with(|worker| worker.forget(id));
             settle();
         });
     }
@@ -143,7 +158,12 @@ fn received(id: u32, plugin: &Plugin, size: usize, end: bool) -> Result<Phase, H
             settle();
             phase
         }
-        None if worker::with(|worker| worker.hear_of_release(id)) => Ok(Phase::Passing),
+        None if worker::with(|worker| worker.hear_of_release(id)) => {
+            if end {
+                worker::with(|worker| worker.finished(id));
+            }
+            Ok(Phase::Passing)
+        }
         // Its deadline has closed it.
         None => Ok(Phase::Closed),
     }
@@ -176,6 +196,17 @@ fn perform_placed(plugin: &Plugin, step: Step) -> Result<Phase, HostError> {
             send(plugin, &record);
             Ok(Phase::Passing)
         }
+        Step::Park { record } => {
+            host::set_cluster(names::CLUSTER_PARKED)?;
+            send(plugin, &record);
+            Ok(Phase::Passing)
+        }
+        Step::Live { record, .. } => {
+            if let Some(record) = record {
+                send(plugin, &record);
+            }
+            Ok(Phase::Passing)
+        }
         Step::Reject { cluster, record } => {
             host::set_reason(record.reason)?;
             host::set_cluster(&cluster)?;
@@ -205,8 +236,16 @@ pub(crate) fn perform_from_outside(id: u32, plugin: Rc<Plugin>, step: Step) {
     }
 }
 
+/// Performs a step of a connection whose bytes pass. It must be effective.
+pub(crate) fn perform_on_passing(id: u32, plugin: Rc<Plugin>, step: Step) {
+    let performed = contained("an engine's answer", || perform(id, &plugin, step));
+    if !matches!(performed, Some(Ok(_))) {
+        Stream::new(id, plugin).fail();
+    }
+}
+
 /// A place that became free is so for all at once.
-fn settle() {
+pub(crate) fn settle() {
     if worker::with(worker::Worker::looks_after_held) {
         places::settle();
     }
@@ -215,9 +254,11 @@ fn settle() {
 /// Hands a record to the outbox; where no cluster takes records, to Envoy's log.
 fn send(plugin: &Plugin, record: &DecisionRecord) {
     let origin = host::origin(record.received_bytes > 0);
+    let unix_nanos = host::unix_nanos();
+    worker::with(|worker| worker.decided(record, unix_nanos / 1_000_000));
     match &plugin.settings().decision_cluster {
         Some(cluster) => {
-            let encoded = otlp::log_record(record, &origin, host::unix_nanos());
+            let encoded = otlp::log_record(record, &origin, unix_nanos);
             worker::with(|worker| worker.push_record(cluster, encoded));
         }
         None => host::log(record.severity(), &decision::json_line(record, &origin)),

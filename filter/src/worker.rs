@@ -10,14 +10,16 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use fixgw_core::config::Settings;
+use fixgw_core::connecting::{Connecting, End, Upstream};
 use fixgw_core::connection::{Arrival, Connection, Step, View};
 use fixgw_core::decision::{DecisionRecord, Reason};
-use fixgw_core::held::{self, Full, OfRoute, Place};
+use fixgw_core::held::{Full, OfRoute, Place};
 use fixgw_core::inline::InlineRoutes;
 use fixgw_core::outbox::{Batch, Outbox, Reporter};
 use fixgw_core::path::Path;
 use fixgw_core::readiness::Readiness;
 use fixgw_core::report::VmReport;
+use fixgw_core::sessions::{Sessions, Standing};
 use fixgw_core::table::Table;
 
 thread_local! {
@@ -61,6 +63,12 @@ struct Waiting {
     plugin: Rc<Plugin>,
 }
 
+/// A connection whose target is tried, with the plugin that it came through.
+struct Tried {
+    connecting: Connecting,
+    plugin: Rc<Plugin>,
+}
+
 /// The state of one VM.
 #[derive(Default)]
 pub(crate) struct Worker {
@@ -70,6 +78,12 @@ pub(crate) struct Worker {
     table: Option<Table>,
     readiness: Option<Kept>,
     waiting: BTreeMap<u32, Waiting>,
+    /// Connections that were let go, and that no engine is known to have.
+    tried: BTreeMap<u32, Tried>,
+    /// Connections that an engine has, and as what each counts.
+    live: BTreeMap<u32, Standing>,
+    /// All of them, by route.
+    sessions: Sessions,
     /// Connections that were let go by another callback than one of theirs, and have not heard of it.
     released: Vec<u32>,
     /// Connections that wait for their target, or did since the shared list was last put right.
@@ -187,13 +201,14 @@ impl Worker {
         self.outboxes.entry(cluster.to_owned()).or_default()
     }
 
-    /// A call was answered, whosever it was.
-    pub(crate) fn answered(&mut self, token: u32, status: u32, now_ms: u64) {
-        let _ = self.reporter.answered(token, status, now_ms)
-            || self
-                .outboxes
-                .values_mut()
-                .any(|outbox| outbox.answered(token, status, now_ms));
+    /// A call was answered, whosever it was. True when it was the report, and so its answer is to be read.
+    pub(crate) fn answered(&mut self, token: u32, status: u32, now_ms: u64) -> bool {
+        if self.reporter.answered(token, status, now_ms) {
+            return true;
+        }
+        let mut outboxes = self.outboxes.values_mut();
+        let _ = outboxes.any(|outbox| outbox.answered(token, status, now_ms));
+        false
     }
 
     /// Whether this VM has been told who it is.
@@ -227,17 +242,13 @@ impl Worker {
 
     /// How many connections are held for each route.
     pub(crate) fn held(&self) -> Vec<OfRoute> {
-        let waiting = self.waiting.values();
-        held::by_route(waiting.filter_map(|waiting| waiting.connection.held_for()))
+        self.sessions.held()
     }
 
     /// Whether the shared list may have a share of this VM, and so must be looked after. Asks once more after the last one.
     pub(crate) fn looks_after_held(&mut self) -> bool {
         let before = self.has_held;
-        self.has_held = self
-            .waiting
-            .values()
-            .any(|waiting| waiting.connection.held_for().is_some());
+        self.has_held = self.sessions.has_held();
         before || self.has_held
     }
 
@@ -316,7 +327,28 @@ impl Worker {
             panics: self.counts.panics,
             stale_configurations: self.counts.stale_configurations,
             failed_handshakes: self.counts.failed_handshakes,
+            ..VmReport::default()
         }
+    }
+
+    /// The report that is due now, if one is.
+    pub(crate) fn next_report(&mut self, now_ms: u64) -> Option<VmReport> {
+        let mut report = self.report();
+        if !self.reporter.due(&report, self.sessions.has_news(), now_ms) {
+            return None;
+        }
+        self.sessions.fill(&mut report);
+        Some(report)
+    }
+
+    /// A report could not be sent, or was answered: the control plane has the one of this number.
+    pub(crate) fn reported(&mut self, has: Option<u64>) {
+        self.sessions.answered(has);
+    }
+
+    /// Something was decided.
+    pub(crate) fn decided(&mut self, record: &DecisionRecord, unix_ms: u64) {
+        self.sessions.decided(record, unix_ms);
     }
 
     /// Whether this VM ever had a connection. The main thread's never has.
@@ -336,33 +368,33 @@ impl Worker {
         self.has_served = true;
         let connection = Connection::accepted(arrival, plugin.settings()).by(path);
         self.waiting.insert(id, Waiting { connection, plugin });
-        self.react(id, |connection, view| connection.tick(now_ms, view))
+        self.react(id, false, |connection, view| connection.tick(now_ms, view))
             .unwrap_or(Step::Wait)
     }
 
-    /// Lets a waiting connection react; forgets it once it is decided. `None` when it does not wait.
+    /// Lets a waiting connection react; once its bytes are let go, it is one whose target is tried. `None` when it does not
+    /// wait.
     fn react(
         &mut self,
         id: u32,
+        has_finished: bool,
         event: impl FnOnce(&mut Connection, View<'_>) -> Step,
     ) -> Option<Step> {
         let Waiting { connection, plugin } = self.waiting.get_mut(&id)?;
-        let view = match &plugin.inline {
-            Some(inline) => View {
-                table: Some(&inline.table),
-                readiness: Some(&inline.readiness),
-                settings: plugin.settings(),
-            },
-            None => View {
-                table: self.table.as_ref(),
-                readiness: self.readiness.as_ref().map(|kept| &kept.readiness),
-                settings: plugin.settings(),
-            },
-        };
+        let view = view(self.table.as_ref(), self.readiness.as_ref(), plugin);
+        let before = connection.standing();
         let step = event(connection, view);
+        let mut after = connection.standing();
+        if let Step::Connect { record, .. } | Step::Reject { record, .. } = &step {
+            let connecting = Connecting::new((**record).clone(), view, has_finished);
+            after = connecting.standing();
+            let plugin = plugin.clone();
+            self.tried.insert(id, Tried { connecting, plugin });
+        }
         if !connection.waiting() {
             self.waiting.remove(&id);
         }
+        self.sessions.moved(&before, &after);
         match &step {
             Step::Close { record: None } => add_one(&mut self.counts.silent_connections),
             Step::Close {
@@ -375,9 +407,46 @@ impl Worker {
         Some(step)
     }
 
+    /// Lets a connection react whose target is tried; forgets it once an engine has it, or it is closed.
+    fn try_on(
+        &mut self,
+        id: u32,
+        event: impl FnOnce(&mut Connecting, View<'_>) -> Step,
+    ) -> Option<Step> {
+        let Tried { connecting, plugin } = self.tried.get_mut(&id)?;
+        let view = view(self.table.as_ref(), self.readiness.as_ref(), plugin);
+        let before = connecting.standing();
+        let step = event(connecting, view);
+        let after = match &step {
+            Step::Live {
+                route: Some(route),
+                target,
+                ..
+            } => Standing::Live {
+                route: route.clone(),
+                target: target.clone(),
+            },
+            _ => connecting.standing(),
+        };
+        self.sessions.moved(&before, &after);
+        match &step {
+            Step::Live { .. } => {
+                self.tried.remove(&id);
+                if after != Standing::Unrouted {
+                    self.live.insert(id, after);
+                }
+            }
+            Step::Close { .. } => {
+                self.tried.remove(&id);
+            }
+            _ => {}
+        }
+        Some(step)
+    }
+
     /// Bytes have arrived on a connection.
     pub(crate) fn received(&mut self, id: u32, buffer: &[u8], end: bool) -> Option<Step> {
-        self.react(id, |connection, view| {
+        self.react(id, end, |connection, view| {
             connection.received(view, buffer, end)
         })
     }
@@ -390,7 +459,74 @@ impl Worker {
         answer: Result<Place, Full>,
     ) -> Option<Step> {
         self.has_held = true;
-        self.react(id, |connection, _| connection.placed(now_ms, answer))
+        if self.tried.contains_key(&id) {
+            return self.try_on(id, |connecting, _| connecting.placed(now_ms, answer));
+        }
+        self.react(id, false, |connection, _| connection.placed(now_ms, answer))
+    }
+
+    /// The counterparty of a connection whose bytes pass has finished sending.
+    pub(crate) fn finished(&mut self, id: u32) {
+        if let Some(tried) = self.tried.get_mut(&id) {
+            tried.connecting.finished();
+        }
+    }
+
+    /// The connections whose targets are tried: `at_most` so many behind `last`, and then from the beginning.
+    pub(crate) fn tried(&self, last: u32, at_most: usize) -> Vec<u32> {
+        let behind = self.tried.range(last.saturating_add(1)..);
+        let round = behind.chain(self.tried.range(..=last));
+        round.map(|(&id, _)| id).take(at_most).collect()
+    }
+
+    /// What a connection does whose target is tried.
+    pub(crate) fn progressed(
+        &mut self,
+        id: u32,
+        now_ms: u64,
+        upstream: &Upstream,
+    ) -> Option<(Rc<Plugin>, Step)> {
+        let plugin = self.tried.get(&id)?.plugin.clone();
+        let step = self.try_on(id, |connecting, view| {
+            connecting.progressed(now_ms, view, upstream)
+        })?;
+        Some((plugin, step))
+    }
+
+    /// Whether a connection's target is tried.
+    pub(crate) fn is_tried(&self, id: u32) -> bool {
+        self.tried.contains_key(&id)
+    }
+
+    /// A connection is closed whose target was tried. A record if no engine had it.
+    pub(crate) fn ended(
+        &mut self,
+        id: u32,
+        end: End,
+        upstream: &Upstream,
+    ) -> Option<Box<DecisionRecord>> {
+        let mut record = None;
+        self.try_on(id, |connecting, _| {
+            record = connecting.ended(end, upstream);
+            Step::Close { record: None }
+        });
+        record
+    }
+
+    /// Envoy has forgotten a connection: whatever was not heard of its end, it counts no more.
+    pub(crate) fn forget(&mut self, id: u32) {
+        self.hear_of_release(id);
+        if let Some(waiting) = self.waiting.remove(&id) {
+            self.sessions
+                .moved(&waiting.connection.standing(), &Standing::Unrouted);
+        }
+        if let Some(tried) = self.tried.remove(&id) {
+            self.sessions
+                .moved(&tried.connecting.standing(), &Standing::Unrouted);
+        }
+        if let Some(standing) = self.live.remove(&id) {
+            self.sessions.moved(&standing, &Standing::Unrouted);
+        }
     }
 
     /// What held connections do whose target is ready by now: those held first, `at_most` so many.
@@ -401,7 +537,7 @@ impl Worker {
             .map(|(&id, waiting)| (id, waiting.plugin.clone()))
             .collect();
         let steps = held.into_iter().filter_map(|(id, plugin)| {
-            let step = self.react(id, |connection, view| connection.woken(now_ms, view))?;
+            let step = self.react(id, false, |connection, view| connection.woken(now_ms, view))?;
             (step != Step::Wait).then_some((id, plugin, step))
         });
         steps.take(at_most).collect()
@@ -409,7 +545,7 @@ impl Worker {
 
     /// A connection is gone; `failure` is what Envoy says of its transport socket.
     pub(crate) fn gone(&mut self, id: u32, failure: &[u8]) -> Option<Box<DecisionRecord>> {
-        let step = self.react(id, |connection, view| Step::Close {
+        let step = self.react(id, false, |connection, view| Step::Close {
             record: connection.gone(view, failure),
         });
         match step {
@@ -421,9 +557,10 @@ impl Worker {
     /// A fault in the filter on one connection.
     pub(crate) fn failed(&mut self, id: u32, plugin: Rc<Plugin>) -> Step {
         // It may have been decided already when the fault struck.
+        self.forget(id);
         let connection = Connection::accepted(Arrival::default(), plugin.settings());
         self.waiting.insert(id, Waiting { connection, plugin });
-        self.react(id, Connection::failed)
+        self.react(id, false, Connection::failed)
             .unwrap_or(Step::Close { record: None })
     }
 
@@ -436,10 +573,26 @@ impl Worker {
             .take(at_most)
             .collect();
         let steps = late.into_iter().filter_map(|(id, plugin)| {
-            let step = self.react(id, |connection, view| connection.tick(now_ms, view))?;
+            let step = self.react(id, false, |connection, view| connection.tick(now_ms, view))?;
             Some((id, plugin, step))
         });
         steps.collect()
+    }
+}
+
+/// What a connection sees that came through this plugin.
+fn view<'v>(table: Option<&'v Table>, readiness: Option<&'v Kept>, plugin: &'v Plugin) -> View<'v> {
+    match &plugin.inline {
+        Some(inline) => View {
+            table: Some(&inline.table),
+            readiness: Some(&inline.readiness),
+            settings: plugin.settings(),
+        },
+        None => View {
+            table,
+            readiness: readiness.map(|kept| &kept.readiness),
+            settings: plugin.settings(),
+        },
     }
 }
 

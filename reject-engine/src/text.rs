@@ -64,7 +64,9 @@ impl Text {
                 Reason::NoReadyEndpoint
                 | Reason::HoldTimeout
                 | Reason::HoldLimit
-                | Reason::LeftWhileHeld,
+                | Reason::LeftWhileHeld
+                | Reason::TargetUnreachable
+                | Reason::LeftWhileConnecting,
             ) => "No engine is ready for this session",
             Some(Reason::NoTable | Reason::InternalError) => "Gateway cannot route a Logon now",
             Some(Reason::NotFix | Reason::NotLogon) => "First message is not a Logon",

@@ -20,6 +20,7 @@ mod hold;
 mod proxy;
 mod refusal;
 mod reload;
+mod retry;
 mod routing;
 mod secrecy;
 mod sequence;

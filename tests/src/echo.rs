@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::process::wait_until;
+use crate::socket::KeptPort;
 
 #[derive(Default)]
 struct Log {
@@ -29,6 +30,16 @@ impl EchoEngine {
     #[must_use]
     pub fn start(name: &str) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        Self::serve(name, listener)
+    }
+
+    /// Starts one at an address that was kept for it.
+    #[must_use]
+    pub fn start_at(name: &str, kept: KeptPort) -> Self {
+        Self::serve(name, kept.listen())
+    }
+
+    fn serve(name: &str, listener: TcpListener) -> Self {
         let address = listener.local_addr().expect("a listener has an address");
         let log = Arc::new(Log::default());
         let engine = Self {

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, Type};
@@ -85,4 +85,38 @@ pub fn reset(stream: TcpStream) {
 pub fn unused_port() -> SocketAddr {
     let probe = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
     probe.local_addr().expect("a listener has an address")
+}
+
+/// A port that is taken, and where connections are refused.
+pub struct KeptPort {
+    socket: Socket,
+    address: SocketAddr,
+}
+
+impl KeptPort {
+    /// Takes one.
+    #[must_use]
+    pub fn keep() -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket can be made");
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        socket.bind(&any.into()).expect("a port is free");
+        let address = socket.local_addr().expect("it has an address");
+        let address = address.as_socket().expect("it is an IP address");
+        Self { socket, address }
+    }
+
+    /// Where.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Connections are taken from now on.
+    #[must_use]
+    pub fn listen(self) -> TcpListener {
+        self.socket
+            .listen(128)
+            .expect("a socket that was bound can listen");
+        self.socket.into()
+    }
 }

@@ -156,7 +156,7 @@ pub struct UpArgs {
     pub envoy_log_level: String,
 }
 
-/// Connections whose target has no ready endpoint wait for it.
+/// Connections whose target has no ready endpoint, or whose endpoints refuse, wait for it.
 #[derive(Clone, Copy, Debug, Args)]
 #[command(next_help_heading = "Hold")]
 pub struct HoldArgs {
@@ -171,6 +171,19 @@ pub struct HoldArgs {
     #[arg(long = "max-held-connections-per-pod", value_name = "N", default_value_t = limits::HELD_PER_POD_MAX,
         value_parser = clap::value_parser!(u32).range(..=10_000))]
     pub per_pod_max: u32,
+    /// How long a ready engine that refuses is tried again, at each of its endpoints in turn; up to 5m
+    #[arg(long = "connect-timeout", value_name = "DURATION", default_value = "30s", value_parser = connect_timeout)]
+    pub connect_timeout_ms: u32,
+}
+
+/// Envoy would run out of attempts (`max_connect_attempts`) some minutes after that.
+const CONNECT_TIMEOUT_MS_MAX: u32 = 300_000;
+
+fn connect_timeout(text: &str) -> Result<u32, String> {
+    match hold_timeout(text)? {
+        ms if ms > CONNECT_TIMEOUT_MS_MAX => Err("at most 5m".to_owned()),
+        ms => Ok(ms),
+    }
 }
 
 fn hold_timeout(text: &str) -> Result<u32, String> {

@@ -24,6 +24,8 @@ pub struct Settings {
     pub logon_timeout_ms: u32,
     /// Milliseconds that a connection is held until its target is ready, if its route does not say otherwise.
     pub hold_timeout_ms: u32,
+    /// Milliseconds for which a target that counts as ready is tried again when it refuses.
+    pub connect_timeout_ms: u32,
     /// Connections that are held for one route, if it does not say otherwise.
     pub max_held_connections: u32,
     /// Connections that are held in all, over all workers.
@@ -51,6 +53,7 @@ impl Default for Settings {
             logon_fields_max: limits::LOGON_FIELDS_MAX,
             logon_timeout_ms: limits::LOGON_TIMEOUT_MS,
             hold_timeout_ms: limits::HOLD_TIMEOUT_MS,
+            connect_timeout_ms: limits::CONNECT_TIMEOUT_MS,
             max_held_connections: limits::HELD_PER_ROUTE_MAX,
             max_held_connections_per_pod: limits::HELD_PER_POD_MAX,
             reject_cluster: None,

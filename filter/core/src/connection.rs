@@ -19,6 +19,7 @@ use crate::range::SourceAddress;
 use crate::readiness::Readiness;
 use crate::redact::{self, Disclosure, DisclosurePolicy, FieldValue};
 use crate::rule::Class;
+use crate::sessions::Standing;
 use crate::table::{RouteRef, Slots, Table};
 use crate::wire::{self, Item, Logon, NotLogon, Reading, Tag};
 
@@ -34,8 +35,15 @@ pub struct View<'v> {
 }
 
 impl View<'_> {
-    fn revision(&self) -> u64 {
+    pub(crate) fn revision(&self) -> u64 {
         self.table.map_or(0, Table::revision)
+    }
+
+    /// Where a held connection can go now. A route that was deleted has no target, until it is back.
+    pub(crate) fn ready_target(&self, namespace: &str, name: &str) -> Option<String> {
+        let table = self.table?;
+        let target = table.target(table.route_named(namespace, name)?)?;
+        self.readiness?.is_ready(target).then(|| target.to_string())
     }
 }
 
@@ -72,6 +80,20 @@ pub enum Step {
     Hold {
         /// What was decided.
         record: Box<DecisionRecord>,
+    },
+    /// Its bytes were let go, and its target has ceased to be ready: have Envoy try a cluster that nobody answers for.
+    Park {
+        /// What was decided.
+        record: Box<DecisionRecord>,
+    },
+    /// An engine has it.
+    Live {
+        /// `namespace/name` of its route; none at the reject engine.
+        route: Option<String>,
+        /// Its target.
+        target: String,
+        /// What is to be told, if its engine was tried more than once.
+        record: Option<Box<DecisionRecord>>,
     },
     /// Let the bytes go to the reject engine, with the record's reason.
     Reject {
@@ -191,6 +213,15 @@ impl Connection {
         }
     }
 
+    /// Where it stands.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.held_for()
+            .map_or(Standing::Unrouted, |route| Standing::Held {
+                route: route.to_string(),
+            })
+    }
+
     /// Bytes have arrived: `buffer` is everything so far. `end` when the counterparty has finished sending.
     pub fn received(&mut self, view: View<'_>, buffer: &[u8], end: bool) -> Step {
         match self.state {
@@ -278,15 +309,12 @@ impl Connection {
         let State::Asking(mut matched) = core::mem::replace(&mut self.state, State::Decided) else {
             return Step::Wait;
         };
-        let Place { route, pod } = match answer {
-            Ok(counts) => counts,
+        let place = match answer {
+            Ok(place) => place,
             Err(full) => return matched.closed(Reason::HoldLimit, full.to_string()),
         };
         matched.since_ms = now_ms;
-        let detail = format!(
-            "held for up to {} ms, as {route} of this route and {pod} in all",
-            matched.timeout_ms
-        );
+        let detail = place.held_for_up_to(matched.timeout_ms);
         let record = matched.record(Decision::Held, Reason::NoReadyEndpoint, detail);
         self.state = State::Held(matched);
         Step::Hold {
@@ -300,7 +328,7 @@ impl Connection {
         let State::Held(held) = &self.state else {
             return Step::Wait;
         };
-        let target = held_target(held, view);
+        let target = view.ready_target(&held.route.0, &held.route.1);
         if target.is_none() && !self.is_due(now_ms) {
             return Step::Wait;
         }
@@ -450,12 +478,7 @@ impl Connection {
     ) -> Step {
         let hold = table.hold(route);
         let settings = view.settings;
-        let caps = Caps {
-            route_max: hold
-                .connections_max
-                .unwrap_or(settings.max_held_connections),
-            pod_max: settings.max_held_connections_per_pod,
-        };
+        let caps = Caps::new(hold, settings);
         let (namespace, name) = table.route_name(route).unwrap_or_default();
         let asks = Step::Ask {
             route: record.route.clone().unwrap_or_default(),
@@ -498,14 +521,6 @@ impl Connection {
             record: Some(Box::new(record)),
         }
     }
-}
-
-/// Where a held connection can go now. A route that was deleted has no target, until it is back.
-fn held_target(held: &Matched, view: View<'_>) -> Option<String> {
-    let table = view.table?;
-    let (namespace, name) = &held.route;
-    let target = table.target(table.route_named(namespace, name)?)?;
-    view.readiness?.is_ready(target).then(|| target.to_string())
 }
 
 fn unusable(why: NotLogon, settings: &Settings) -> (Reason, Option<String>) {

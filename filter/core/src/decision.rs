@@ -33,6 +33,23 @@ impl Decision {
             Self::Closed => "CLOSED",
         }
     }
+
+    /// Every decision.
+    pub const ALL: [Self; 5] = [
+        Self::Route,
+        Self::DefaultRoute,
+        Self::RejectEngine,
+        Self::Held,
+        Self::Closed,
+    ];
+
+    /// The decision of a label.
+    #[must_use]
+    pub fn from_label(label: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|decision| decision.label() == label)
+    }
 }
 
 /// Why.
@@ -70,6 +87,10 @@ pub enum Reason {
     HoldLimit,
     /// The counterparty left while it was held.
     LeftWhileHeld,
+    /// The target counts as ready, and none of its endpoints took the connection in time.
+    TargetUnreachable,
+    /// The counterparty left while its target was tried again and again.
+    LeftWhileConnecting,
     /// The worker has no table yet.
     NoTable,
     /// A fault in the filter, contained to this connection.
@@ -78,7 +99,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for docs and tests.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Matched,
         Self::NoMatch,
         Self::AmbiguousField,
@@ -95,6 +116,8 @@ impl Reason {
         Self::HoldTimeout,
         Self::HoldLimit,
         Self::LeftWhileHeld,
+        Self::TargetUnreachable,
+        Self::LeftWhileConnecting,
         Self::NoTable,
         Self::InternalError,
     ];
@@ -119,6 +142,8 @@ impl Reason {
             Self::HoldTimeout => "hold_timeout",
             Self::HoldLimit => "hold_limit",
             Self::LeftWhileHeld => "left_while_held",
+            Self::TargetUnreachable => "target_unreachable",
+            Self::LeftWhileConnecting => "left_while_connecting",
             Self::NoTable => "no_table",
             Self::InternalError => "internal_error",
         }
@@ -147,8 +172,12 @@ impl Reason {
             | Self::IncompleteLogon
             | Self::UntrustedProxy
             | Self::TlsHandshakeFailed
-            | Self::LeftWhileHeld => Severity::Warn,
-            Self::NoReadyEndpoint | Self::NoTable | Self::InternalError => Severity::Error,
+            | Self::LeftWhileHeld
+            | Self::LeftWhileConnecting => Severity::Warn,
+            Self::NoReadyEndpoint
+            | Self::TargetUnreachable
+            | Self::NoTable
+            | Self::InternalError => Severity::Error,
             Self::AmbiguousRoute | Self::HoldTimeout | Self::HoldLimit => Severity::Critical,
         }
     }

@@ -6,13 +6,17 @@
 //!
 //! Pure: bytes in, bytes out. Time is milliseconds of the machine's monotonic clock, which all workers share.
 
+use alloc::collections::BTreeMap;
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
 use prost::Message;
 
+use crate::config::Settings;
 use crate::limits;
+use crate::rule::Hold;
 
 /// Key of the list in shared data.
 pub const KEY: &str = "fixgw.held";
@@ -29,6 +33,19 @@ pub struct Caps {
     pub pod_max: u32,
 }
 
+impl Caps {
+    /// Those of a route: what it does not say, the gateway does.
+    #[must_use]
+    pub fn new(hold: Hold, settings: &Settings) -> Self {
+        Self {
+            route_max: hold
+                .connections_max
+                .unwrap_or(settings.max_held_connections),
+            pod_max: settings.max_held_connections_per_pod,
+        }
+    }
+}
+
 /// A place that was taken: how many are held with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -36,6 +53,14 @@ pub struct Place {
     pub route: u32,
     /// In all.
     pub pod: u32,
+}
+
+impl Place {
+    /// For people.
+    pub(crate) fn held_for_up_to(self, timeout_ms: u64) -> String {
+        let Self { route, pod } = self;
+        format!("held for up to {timeout_ms} ms, as {route} of this route and {pod} in all")
+    }
 }
 
 /// Why no place is left.
@@ -121,6 +146,15 @@ fn add(all: &mut Vec<OfRoute>, route: &str) {
             },
         ),
     }
+}
+
+/// The same of counts by name.
+pub(crate) fn of_counts(counts: &BTreeMap<String, u32>) -> Vec<OfRoute> {
+    let counts = counts.iter().map(|(route, &count)| OfRoute {
+        route: route.clone(),
+        count,
+    });
+    counts.collect()
 }
 
 impl Held {

@@ -50,6 +50,9 @@ pub const HELD_PER_POD_MAX: u32 = 500;
 pub const HELD_PER_ROUTE_MAX: u32 = 1;
 /// Milliseconds that a connection is held, if nobody says otherwise. `QuickFIX` gives up by itself after ten seconds.
 pub const HOLD_TIMEOUT_MS: u32 = 30_000;
+/// Milliseconds for which a ready target that refuses is tried again, if nobody says otherwise: about what Kubernetes needs to
+/// notice that an engine has gone.
+pub const CONNECT_TIMEOUT_MS: u32 = 30_000;
 /// Milliseconds after which what a VM holds counts as gone, if it has not been seen. It says three times as often that it
 /// lives; a worker that stands still for so long serves nobody.
 pub const HELD_SHARE_MS: u64 = 6_000;

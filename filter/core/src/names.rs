@@ -19,6 +19,9 @@ pub const LISTENER_CONTROL: &str = "fixgw-control";
 
 /// `tcp_proxy`'s own cluster. INVARIANT: it never has an endpoint, so what was not routed reaches nobody.
 pub const CLUSTER_UNROUTED: &str = "fixgw-unrouted";
+/// Where `tcp_proxy` tries a connection whose target has ceased to be ready. INVARIANT: its one endpoint is an address at which
+/// nobody can listen, so that every attempt fails and the next one is made.
+pub const CLUSTER_PARKED: &str = "fixgw-parked";
 /// The control plane: xDS, decision records, reports.
 pub const CLUSTER_CONTROL_PLANE: &str = "fixgw-control-plane";
 /// The reject engine.

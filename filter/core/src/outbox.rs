@@ -6,7 +6,7 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
-use crate::report::{HEARTBEAT_MS, VmReport};
+use crate::report::{COUNTS_MS, HEARTBEAT_MS, VmReport};
 
 /// Records that wait. A storm of 1,000 decisions a second is kept for four seconds.
 pub const RECORDS_MAX: usize = 4_096;
@@ -142,35 +142,36 @@ impl Outbox {
     }
 }
 
-/// When does a worker report? On a change of what it uses, and as a heartbeat; one call at a time, the newest state.
+/// When does a worker report? On a change of what it uses, soon when connections came or went, and as a heartbeat; one call
+/// at a time, the newest state.
 #[derive(Debug, Default)]
 pub struct Reporter {
-    sent: Option<(VmReport, u64)>,
+    /// The table and the readiness that were told last, and when.
+    sent: Option<((u64, u64), u64)>,
     call: Option<(u32, u64)>,
     not_before_ms: u64,
 }
 
 impl Reporter {
-    /// Whether `report` should go out now.
+    /// Whether `report` should go out now. `has_news`: connections came or went.
     #[must_use]
-    pub fn due(&self, report: &VmReport, now_ms: u64) -> bool {
+    pub fn due(&self, report: &VmReport, has_news: bool, now_ms: u64) -> bool {
         let waiting = self
             .call
             .is_some_and(|(_, since_ms)| now_ms.saturating_sub(since_ms) < CALL_LOST_MS);
         if waiting || now_ms < self.not_before_ms {
             return false;
         }
-        self.sent.as_ref().is_none_or(|(sent, since_ms)| {
-            now_ms.saturating_sub(*since_ms) >= HEARTBEAT_MS
-                || (sent.table_revision, sent.readiness_version)
-                    != (report.table_revision, report.readiness_version)
+        let pause_ms = if has_news { COUNTS_MS } else { HEARTBEAT_MS };
+        self.sent.is_none_or(|(uses, since_ms)| {
+            now_ms.saturating_sub(since_ms) >= pause_ms || uses != used(report)
         })
     }
 
     /// `report` is under way as call `token`.
-    pub fn called(&mut self, token: u32, report: VmReport, now_ms: u64) {
+    pub fn called(&mut self, token: u32, report: &VmReport, now_ms: u64) {
         self.call = Some((token, now_ms));
-        self.sent = Some((report, now_ms));
+        self.sent = Some((used(report), now_ms));
     }
 
     /// The call could not be made.
@@ -190,6 +191,10 @@ impl Reporter {
         }
         true
     }
+}
+
+const fn used(report: &VmReport) -> (u64, u64) {
+    (report.table_revision, report.readiness_version)
 }
 
 #[cfg(test)]
@@ -278,27 +283,32 @@ mod tests {
     fn reports_a_change_at_once_and_otherwise_at_the_heartbeat() {
         let mut reporter = Reporter::default();
         let mut report = VmReport::default();
-        assert!(reporter.due(&report, 0));
-        reporter.called(1, report.clone(), 0);
+        assert!(reporter.due(&report, false, 0));
+        reporter.called(1, &report, 0);
         report.table_revision = 5;
-        assert!(!reporter.due(&report, 1), "one call at a time");
+        assert!(!reporter.due(&report, false, 1), "one call at a time");
         assert!(reporter.answered(1, GRPC_OK, 2));
-        assert!(reporter.due(&report, 2), "a change");
-        reporter.called(2, report.clone(), 2);
+        assert!(reporter.due(&report, false, 2), "a change");
+        reporter.called(2, &report, 2);
         assert!(reporter.answered(2, GRPC_OK, 3));
         report.silent_connections = 9;
-        assert!(!reporter.due(&report, 1 + HEARTBEAT_MS));
-        assert!(reporter.due(&report, 2 + HEARTBEAT_MS));
+        assert!(!reporter.due(&report, false, 1 + HEARTBEAT_MS));
+        assert!(reporter.due(&report, false, 2 + HEARTBEAT_MS));
+        assert!(!reporter.due(&report, true, 1 + COUNTS_MS));
+        assert!(
+            reporter.due(&report, true, 2 + COUNTS_MS),
+            "connections came or went"
+        );
     }
 
     #[test]
     fn a_report_that_failed_is_sent_again_after_a_pause() {
         let mut reporter = Reporter::default();
         let report = VmReport::default();
-        reporter.called(1, report.clone(), 0);
+        reporter.called(1, &report, 0);
         assert!(!reporter.answered(9, GRPC_OK, 1));
         assert!(reporter.answered(1, GRPC_UNAVAILABLE, 1));
-        assert!(!reporter.due(&report, HEARTBEAT_MS));
-        assert!(reporter.due(&report, 1 + HEARTBEAT_MS));
+        assert!(!reporter.due(&report, false, HEARTBEAT_MS));
+        assert!(reporter.due(&report, false, 1 + HEARTBEAT_MS));
     }
 }

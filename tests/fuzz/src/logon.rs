@@ -121,7 +121,8 @@ fn outcome(bytes: &[u8], gateway: &Gateway, mut length: impl FnMut() -> usize) -
 
 fn record(step: &Step) -> Option<&DecisionRecord> {
     match step {
-        Step::Wait | Step::Ask { .. } => None,
+        // No engine is tried here.
+        Step::Wait | Step::Ask { .. } | Step::Park { .. } | Step::Live { .. } => None,
         Step::Connect { record, .. } | Step::Reject { record, .. } | Step::Hold { record } => {
             Some(record)
         }
@@ -158,7 +159,8 @@ fn settled(step: &Step) -> String {
     let kind = match step {
         Step::Wait => "wait",
         Step::Ask { .. } => "ask",
-        Step::Hold { .. } => "hold",
+        Step::Hold { .. } | Step::Park { .. } => "hold",
+        Step::Live { .. } => "live",
         Step::Connect { .. } => "connect",
         Step::Reject { .. } => "reject",
         Step::Close { .. } => "close",

@@ -315,8 +315,12 @@ fn decide(table: &Table, asked: &Asked<'_>) -> DecisionRecord {
         | Step::Close {
             record: Some(record),
         } => *record,
-        // Nothing was sent at all; nobody asks for a place where every target is ready.
-        Step::Wait | Step::Ask { .. } | Step::Close { record: None } => DecisionRecord {
+        // Nothing was sent at all; nobody asks for a place where every target is ready, and no engine is tried here.
+        Step::Wait
+        | Step::Ask { .. }
+        | Step::Park { .. }
+        | Step::Live { .. }
+        | Step::Close { record: None } => DecisionRecord {
             decision: Decision::Closed,
             reason: Reason::IncompleteLogon,
             route: None,

@@ -6,22 +6,24 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use fixgw_core::report::{METHOD, SERVICE, VmReport, VmReportAnswer};
+use fixgw_core::sessions;
 use tonic::body::Body;
 use tonic::codegen::{Body as HttpBody, BoxFuture, Service, StdError, http};
 use tonic::server::{Grpc, NamedService, UnaryService};
 use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 
-/// Bytes of a report: a name and eight numbers.
-const REPORT_BYTES_MAX: usize = 4_096;
+/// Bytes of a report: a name, some numbers, and the routes whose connections changed. A VM stops after the one with which it
+/// passes its bound.
+const REPORT_BYTES_MAX: usize = 2 * sessions::REPORT_BYTES_MAX;
 
 /// Who takes the reports in.
 pub trait TakeReports: Send + Sync + 'static {
-    /// One report.
+    /// One report; says what is known of its VM then.
     ///
     /// # Errors
     /// There is no room for it, or it makes no sense.
-    fn take(&self, report: VmReport) -> Result<(), Status>;
+    fn take(&self, report: VmReport) -> Result<VmReportAnswer, Status>;
 }
 
 /// The service.
@@ -89,10 +91,6 @@ impl<T: TakeReports> UnaryService<VmReport> for Report<T> {
 
     fn call(&mut self, request: Request<VmReport>) -> Self::Future {
         let taker = self.0.clone();
-        Box::pin(async move {
-            taker
-                .take(request.into_inner())
-                .map(|()| Response::new(VmReportAnswer {}))
-        })
+        Box::pin(async move { taker.take(request.into_inner()).map(Response::new) })
     }
 }

@@ -6,10 +6,14 @@ use std::collections::BTreeMap;
 
 use fixgw_core::report::VmReport;
 
+use crate::receive::sessions::{Sessions, VmSessions};
 use crate::xds::rollout::{Now, VmState};
 
 /// VMs kept account of. A proxy has one for each worker and one more; 1,024 proxies with 64 workers come close.
 pub const VMS_MAX: usize = 65_536;
+/// Routes kept account of, one for each VM that has connections of it: 10,000 routes in each of 100 VMs. What comes beyond
+/// that is not counted, and it is said that something is missing.
+pub const ROUTES_MAX: usize = 1_000_000;
 /// Bytes of a `node.id`: longer ones would make the account's bound worthless.
 const NODE_ID_BYTES_MAX: usize = 512;
 
@@ -58,12 +62,15 @@ pub struct VmView {
 pub struct Registry {
     vms: BTreeMap<String, BTreeMap<u64, Entry>>,
     count: usize,
+    /// Routes that are kept account of, over all VMs.
+    routes: usize,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Entry {
     state: VmState,
     view: VmView,
+    sessions: VmSessions,
 }
 
 impl Registry {
@@ -72,11 +79,13 @@ impl Registry {
         if !is_node_id(&report.node_id) {
             return Taken::Nameless;
         }
-        let entry = Entry::new(report, now);
+        let (state, view) = read(report, now);
         let of_node = self.vms.get_mut(&report.node_id);
         if let Some(held) = of_node.and_then(|vms| vms.get_mut(&report.vm_id)) {
-            let before = std::mem::replace(held, entry);
-            return match (before.uses() == entry.uses(), before.view == entry.view) {
+            let uses = held.uses();
+            held.state = state;
+            let before = std::mem::replace(&mut held.view, view);
+            return match (uses == held.uses(), before == view) {
                 (false, _) => Taken::Changed,
                 (true, false) => Taken::Counted,
                 (true, true) => Taken::Heartbeat,
@@ -86,6 +95,11 @@ impl Registry {
             return Taken::Full;
         }
         self.count += 1;
+        let entry = Entry {
+            state,
+            view,
+            sessions: VmSessions::default(),
+        };
         self.vms
             .entry(report.node_id.clone())
             .or_default()
@@ -93,20 +107,50 @@ impl Registry {
         Taken::Changed
     }
 
+    /// Takes in what a report of a VM says of its connections. The number of the report that is had of this VM then, and
+    /// whether anything changed.
+    pub fn take_sessions(&mut self, report: VmReport) -> (u64, bool) {
+        let of_node = self.vms.get_mut(&report.node_id);
+        let Some(entry) = of_node.and_then(|vms| vms.get_mut(&report.vm_id)) else {
+            return (0, false);
+        };
+        let sessions = &mut entry.sessions;
+        let others = self.routes.saturating_sub(sessions.len());
+        let taken = sessions.take(report, ROUTES_MAX.saturating_sub(others));
+        self.routes = others + sessions.len();
+        taken
+    }
+
+    /// The connections of each proxy, over all of its VMs.
+    #[must_use]
+    pub fn sessions(&self) -> BTreeMap<String, Sessions> {
+        let nodes = self.vms.iter();
+        let nodes = nodes.map(|(node, vms)| {
+            let mut sessions = Sessions::default();
+            for entry in vms.values() {
+                sessions.add(&entry.sessions, entry.view.table_revision);
+            }
+            (node.clone(), sessions)
+        });
+        nodes.collect()
+    }
+
     /// Forgets the VMs that are not live, and says which.
     pub fn forget_silent(&mut self, now: Now) -> Vec<(String, u64)> {
-        let mut gone = Vec::new();
+        let (mut gone, mut routes) = (Vec::new(), 0);
         for (node, vms) in &mut self.vms {
             vms.retain(|vm_id, entry| {
                 let live = entry.state.is_live(now);
                 if !live {
                     gone.push((node.clone(), *vm_id));
+                    routes += entry.sessions.len();
                 }
                 live
             });
         }
         self.vms.retain(|_, vms| !vms.is_empty());
         self.count = self.count.saturating_sub(gone.len());
+        self.routes = self.routes.saturating_sub(routes);
         gone
     }
 
@@ -132,37 +176,36 @@ impl Registry {
     }
 }
 
-impl Entry {
-    fn new(report: &VmReport, now: Now) -> Self {
-        let &VmReport {
-            vm_id,
-            table_revision,
-            readiness_version,
-            silent_connections,
-            failed_handshakes,
-            records_dropped,
-            panics,
-            ..
-        } = report;
-        Self {
-            state: VmState {
-                vm_id,
-                table_revision,
-                readiness_version,
-                heard_at: now.monotonic,
-            },
-            view: VmView {
-                vm_id,
-                table_revision,
-                readiness_version,
-                silent_connections,
-                failed_handshakes,
-                records_dropped,
-                panics,
-            },
-        }
-    }
+const fn read(report: &VmReport, now: Now) -> (VmState, VmView) {
+    let &VmReport {
+        vm_id,
+        table_revision,
+        readiness_version,
+        silent_connections,
+        failed_handshakes,
+        records_dropped,
+        panics,
+        ..
+    } = report;
+    let state = VmState {
+        vm_id,
+        table_revision,
+        readiness_version,
+        heard_at: now.monotonic,
+    };
+    let view = VmView {
+        vm_id,
+        table_revision,
+        readiness_version,
+        silent_connections,
+        failed_handshakes,
+        records_dropped,
+        panics,
+    };
+    (state, view)
+}
 
+impl Entry {
     const fn uses(&self) -> (u64, u64) {
         (self.state.table_revision, self.state.readiness_version)
     }

@@ -57,6 +57,8 @@ pub struct HoldPlan {
     pub per_route_max: u32,
     /// In all.
     pub per_pod_max: u32,
+    /// Milliseconds for which a ready target that refuses is tried again.
+    pub connect_timeout_ms: u32,
 }
 
 /// The template is not as this version expects it. It is part of the program, so a test keeps this from happening.
@@ -157,6 +159,7 @@ fn settings(plan: &Plan) -> Value {
         hold_timeout_ms: plan.hold.timeout_ms,
         max_held_connections: plan.hold.per_route_max,
         max_held_connections_per_pod: plan.hold.per_pod_max,
+        connect_timeout_ms: plan.hold.connect_timeout_ms,
         ..Settings::default()
     };
     json!({
@@ -220,6 +223,7 @@ mod tests {
                 timeout_ms: 30_000,
                 per_route_max: 1,
                 per_pod_max: 500,
+                connect_timeout_ms: 30_000,
             },
         }
     }

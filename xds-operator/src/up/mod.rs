@@ -286,6 +286,7 @@ impl<'a> Gateway<'a> {
                 timeout_ms: args.hold.timeout_ms,
                 per_route_max: args.hold.per_route_max,
                 per_pod_max: args.hold.per_pod_max,
+                connect_timeout_ms: args.hold.connect_timeout_ms,
             },
         };
         let bootstrap_path = run.path().join("bootstrap.json");

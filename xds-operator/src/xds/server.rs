@@ -20,7 +20,7 @@ use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service
 use envoy_types::pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
 };
-use fixgw_core::report::VmReport;
+use fixgw_core::report::{VmReport, VmReportAnswer};
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::LogsServiceServer;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -38,6 +38,7 @@ use super::session::Excess;
 use crate::receive::decision::ReceivedDecision;
 use crate::receive::logs::LogSink;
 use crate::receive::report::{ReportServer, TakeReports};
+use crate::receive::sessions::Sessions;
 use crate::receive::vms::{Registry, Taken, VmView, is_node_id};
 
 /// Proxies served at once. A proxy has one stream, and a second one for the moment of a reconnect.
@@ -232,6 +233,9 @@ pub struct ProxyView {
     pub vms: Vec<VmView>,
 }
 
+/// Who is connected, by `node.id`.
+pub type AllSessions = BTreeMap<String, Sessions>;
+
 /// What a server tells.
 #[derive(Debug)]
 pub struct Outputs {
@@ -241,6 +245,8 @@ pub struct Outputs {
     pub decisions: mpsc::Receiver<ReceivedDecision>,
     /// What is known of the proxies; changes when something in it does.
     pub fleet: watch::Receiver<Arc<Fleet>>,
+    /// Who is connected, by proxy.
+    pub sessions: watch::Receiver<Arc<AllSessions>>,
     /// What nobody took in time.
     pub dropped: Arc<Dropped>,
 }
@@ -281,6 +287,7 @@ impl Server {
         let (events_in, events) = mpsc::channel(EVENTS_WAITING_MAX);
         let (decisions_in, decisions) = mpsc::channel(DECISIONS_WAITING_MAX);
         let (fleet_in, fleet) = watch::channel(Arc::new(Fleet::default()));
+        let (sessions_in, sessions) = watch::channel(Arc::default());
         let goal = Arc::new(Goal::new(&snapshots.borrow(), &settings));
         let dropped = Arc::new(Dropped::default());
         let shared = Arc::new(Shared {
@@ -290,6 +297,7 @@ impl Server {
             dropped: dropped.clone(),
             known: Mutex::new(Known::default()),
             fleet: fleet_in,
+            sessions: sessions_in,
             stop: watch::Sender::new(false),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         });
@@ -305,6 +313,7 @@ impl Server {
                 events,
                 decisions,
                 fleet,
+                sessions,
                 dropped,
             },
         )
@@ -382,6 +391,7 @@ struct Shared {
     dropped: Arc<Dropped>,
     known: Mutex<Known>,
     fleet: watch::Sender<Arc<Fleet>>,
+    sessions: watch::Sender<Arc<AllSessions>>,
     stop: watch::Sender<bool>,
     streams: Arc<Semaphore>,
 }
@@ -392,6 +402,8 @@ struct Known {
     streams: BTreeMap<String, StreamsOf>,
     /// Counts went up since the fleet was published last. They do so all the time, and are published at the next look.
     counted: bool,
+    /// Connections came or went since the sessions were published last.
+    sessions_changed: bool,
 }
 
 impl Known {
@@ -482,6 +494,9 @@ impl Shared {
     fn look(&self) {
         let mut known = self.known();
         let gone = known.vms.forget_silent(self.now());
+        if std::mem::take(&mut known.sessions_changed) || !gone.is_empty() {
+            self.sessions.send_replace(Arc::new(known.vms.sessions()));
+        }
         if gone.is_empty() && !std::mem::take(&mut known.counted) {
             return;
         }
@@ -494,23 +509,21 @@ impl Shared {
 }
 
 impl TakeReports for Shared {
-    fn take(&self, report: VmReport) -> Result<(), Status> {
+    fn take(&self, report: VmReport) -> Result<VmReportAnswer, Status> {
         let mut known = self.known();
         match known.vms.take(&report, self.now()) {
-            Taken::Heartbeat => Ok(()),
-            Taken::Counted => {
-                known.counted = true;
-                Ok(())
-            }
+            Taken::Heartbeat => {}
+            Taken::Counted => known.counted = true,
             Taken::Changed => {
                 self.publish_fleet(&known);
                 known.wake(&report.node_id);
-                let VmReport {
+                known.sessions_changed = true;
+                let &VmReport {
                     vm_id,
                     table_revision,
                     readiness_version,
                     ..
-                } = report;
+                } = &report;
                 self.tell(
                     &report.node_id,
                     What::VmUses {
@@ -519,15 +532,21 @@ impl TakeReports for Shared {
                         readiness_version,
                     },
                 );
-                Ok(())
             }
-            Taken::Full => Err(Status::resource_exhausted(
-                "more VMs than the control plane keeps account of",
-            )),
-            Taken::Nameless => Err(Status::invalid_argument(
-                "a report needs the proxy's node id, up to 512 bytes",
-            )),
+            Taken::Full => {
+                return Err(Status::resource_exhausted(
+                    "more VMs than the control plane keeps account of",
+                ));
+            }
+            Taken::Nameless => {
+                return Err(Status::invalid_argument(
+                    "a report needs the proxy's node id, up to 512 bytes",
+                ));
+            }
         }
+        let (number, changed) = known.vms.take_sessions(report);
+        known.sessions_changed |= changed;
+        Ok(VmReportAnswer { number })
     }
 }
 

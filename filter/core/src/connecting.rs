@@ -1,0 +1,290 @@
+//! Does an engine take the connection that was let go to it?
+//!
+//! Envoy counts attempts, this keeps the time. A target that counts as ready and refuses is tried again, each time at the next
+//! of its endpoints, until the time is over. Should the target cease to be ready meanwhile, Envoy would give up at once, for it
+//! tries no empty cluster: then the connection is *parked*, at a cluster that nobody can answer for, and counts as held. When
+//! its target is ready again, the next attempt goes there. What the counterparty sent stays with Envoy all the while, and
+//! arrives once.
+//!
+//! A state machine without I/O, as [`crate::connection`]: what Envoy says of the upstream goes in, a [`Step`] comes out.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::{String, ToString};
+
+use crate::connection::{Step, View};
+use crate::decision::{Decision, DecisionRecord, Reason};
+use crate::held::{Caps, Full, Place};
+use crate::rule::Hold;
+use crate::sessions::Standing;
+
+/// What Envoy says of a connection's way to its engine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Upstream {
+    /// Whether an endpoint has taken it.
+    pub is_connected: bool,
+    /// Attempts that were begun.
+    pub attempts: u64,
+    /// Where the last one went, and why it failed; empty while none has failed.
+    pub failure: String,
+}
+
+/// Who ended a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The counterparty.
+    Left,
+    /// Envoy, for it gave up.
+    GivenUp,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// Envoy tries its target.
+    Trying,
+    /// Its target ceased to be ready, and it asks for a place among those that are held.
+    Asking { timeout_ms: u64, attempts: u64 },
+    /// It has one. `attempts` is the number of the one that may still be on its way to the target.
+    Parked {
+        since_ms: u64,
+        timeout_ms: u64,
+        attempts: u64,
+    },
+    /// An engine has it, or it is closed.
+    Over,
+}
+
+/// A connection whose bytes were let go, until an engine has it.
+#[derive(Clone, Debug)]
+pub struct Connecting {
+    state: State,
+    /// What was decided: its route, and the target that is tried.
+    record: DecisionRecord,
+    /// How its route lets it wait: as the rules were when it was decided.
+    hold: Hold,
+    timeout_ms: u64,
+    /// When it was seen first: that its time begins with a tick is at most a tick too late.
+    since_ms: Option<u64>,
+    has_finished: bool,
+}
+
+impl Connecting {
+    /// A connection that goes by this record. `has_finished`: its FIN came with its Logon.
+    #[must_use]
+    pub fn new(record: DecisionRecord, view: View<'_>, has_finished: bool) -> Self {
+        let hold = name(&record).and_then(|(namespace, name)| {
+            let table = view.table?;
+            Some(table.hold(table.route_named(namespace, name)?))
+        });
+        Self {
+            state: State::Trying,
+            record,
+            hold: hold.unwrap_or_default(),
+            timeout_ms: view.settings.connect_timeout_ms.into(),
+            since_ms: None,
+            has_finished,
+        }
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let Some(route) = self.record.route.clone() else {
+            return Standing::Unrouted;
+        };
+        match self.state {
+            State::Trying | State::Asking { .. } => Standing::Connecting {
+                route,
+                target: self.record.target.clone().unwrap_or_default(),
+            },
+            State::Parked { .. } => Standing::Held { route },
+            State::Over => Standing::Unrouted,
+        }
+    }
+
+    /// The counterparty has finished sending. Where its engine takes it, that is a half-close; as long as none does, it is all
+    /// that is heard of a counterparty that leaves.
+    pub const fn finished(&mut self) {
+        self.has_finished = true;
+    }
+
+    /// Time has passed, or the readiness may have changed.
+    pub fn progressed(&mut self, now_ms: u64, view: View<'_>, upstream: &Upstream) -> Step {
+        if let State::Over = self.state {
+            return Step::Wait;
+        }
+        let since_ms = *self.since_ms.get_or_insert(now_ms);
+        if upstream.is_connected {
+            return self.taken(now_ms.saturating_sub(since_ms), upstream.attempts);
+        }
+        match self.state {
+            State::Over | State::Asking { .. } => Step::Wait,
+            State::Parked { .. } if self.has_finished => self.close(left_while_held()),
+            State::Parked {
+                since_ms,
+                timeout_ms,
+                attempts,
+            } => {
+                let waited = now_ms.saturating_sub(since_ms);
+                // The attempt that was on its way when it was parked could still reach an endpoint that is none of the target's.
+                let target =
+                    held_target(&self.record, view).filter(|_| upstream.attempts > attempts);
+                match target {
+                    Some(target) => self.unpark(now_ms, waited, target, view.revision()),
+                    None if waited >= timeout_ms => self.close((
+                        Reason::HoldTimeout,
+                        format!("held for {waited} ms, and no endpoint became ready"),
+                    )),
+                    None => Step::Wait,
+                }
+            }
+            // No attempt has failed: most engines take it the next moment, and answer.
+            State::Trying if self.has_finished && upstream.attempts > 1 => {
+                self.close(left_while_connecting(upstream))
+            }
+            State::Trying => self.keep_trying(now_ms.saturating_sub(since_ms), view, upstream),
+        }
+    }
+
+    fn keep_trying(&mut self, waited: u64, view: View<'_>, upstream: &Upstream) -> Step {
+        if has_lost_target(&self.record, view) {
+            let settings = view.settings;
+            let timeout_ms = self.hold.timeout_ms.unwrap_or(settings.hold_timeout_ms);
+            self.state = State::Asking {
+                timeout_ms: timeout_ms.into(),
+                attempts: upstream.attempts,
+            };
+            let route = self.record.route.clone().unwrap_or_default();
+            let caps = Caps::new(self.hold, settings);
+            return Step::Ask { route, caps };
+        }
+        if waited < self.timeout_ms {
+            return Step::Wait;
+        }
+        let tried = tried(upstream);
+        let detail = format!("no endpoint took the connection within {waited} ms; {tried}");
+        self.close((Reason::TargetUnreachable, detail))
+    }
+
+    /// The answer to [`Step::Ask`].
+    pub fn placed(&mut self, now_ms: u64, answer: Result<Place, Full>) -> Step {
+        let State::Asking {
+            timeout_ms,
+            attempts,
+        } = self.state
+        else {
+            return Step::Wait;
+        };
+        let place = match answer {
+            Ok(place) => place,
+            Err(full) => return self.close((Reason::HoldLimit, full.to_string())),
+        };
+        self.state = State::Parked {
+            since_ms: now_ms,
+            timeout_ms,
+            attempts,
+        };
+        let detail = place.held_for_up_to(timeout_ms);
+        Step::Park {
+            record: Box::new(self.record(Decision::Held, Reason::NoReadyEndpoint, detail)),
+        }
+    }
+
+    fn unpark(&mut self, now_ms: u64, waited: u64, target: String, revision: u64) -> Step {
+        self.state = State::Trying;
+        self.since_ms = Some(now_ms);
+        self.record.target = Some(target.clone());
+        self.record.revision = revision;
+        let detail = format!("held for {waited} ms");
+        Step::Connect {
+            cluster: target,
+            record: Box::new(self.record(self.record.decision, self.record.reason, detail)),
+        }
+    }
+
+    fn taken(&mut self, waited: u64, attempts: u64) -> Step {
+        self.state = State::Over;
+        let route = self.record.route.clone();
+        let tried_again = route.is_some() && attempts > 1;
+        let record = tried_again.then(|| {
+            let detail = format!("connected after {waited} ms, at attempt {attempts}");
+            Box::new(self.record(self.record.decision, self.record.reason, detail))
+        });
+        Step::Live {
+            route,
+            target: self.record.target.clone().unwrap_or_default(),
+            record,
+        }
+    }
+
+    /// It was closed, by someone else. A record if no engine had it.
+    pub fn ended(&mut self, end: End, upstream: &Upstream) -> Option<Box<DecisionRecord>> {
+        let state = core::mem::replace(&mut self.state, State::Over);
+        if upstream.is_connected {
+            return None;
+        }
+        let (reason, detail) = match (state, end) {
+            (State::Over, _) => return None,
+            (State::Parked { .. }, End::Left) => left_while_held(),
+            (State::Trying | State::Asking { .. }, End::Left) => left_while_connecting(upstream),
+            (_, End::GivenUp) => (Reason::TargetUnreachable, tried(upstream)),
+        };
+        Some(Box::new(self.record(Decision::Closed, reason, detail)))
+    }
+
+    fn close(&mut self, (reason, detail): (Reason, String)) -> Step {
+        self.state = State::Over;
+        Step::Close {
+            record: Some(Box::new(self.record(Decision::Closed, reason, detail))),
+        }
+    }
+
+    fn record(&self, decision: Decision, reason: Reason, detail: String) -> DecisionRecord {
+        DecisionRecord {
+            decision,
+            reason,
+            detail: Some(detail),
+            ..self.record.clone()
+        }
+    }
+}
+
+fn left_while_held() -> (Reason, String) {
+    let detail = "the counterparty closed the connection before its engine was ready";
+    (Reason::LeftWhileHeld, detail.to_string())
+}
+
+fn left_while_connecting(upstream: &Upstream) -> (Reason, String) {
+    let tried = tried(upstream);
+    let detail = format!("the counterparty closed the connection before an engine had it; {tried}");
+    (Reason::LeftWhileConnecting, detail)
+}
+
+fn tried(upstream: &Upstream) -> String {
+    let Upstream {
+        attempts, failure, ..
+    } = upstream;
+    match (*attempts, failure.as_str()) {
+        (0, "") => "Envoy had no endpoint to try".to_string(),
+        (_, "") => format!("attempts: {attempts}"),
+        _ => format!("attempts: {attempts}, the last one at {failure}"),
+    }
+}
+
+/// Whether its target has ceased to be ready.
+fn has_lost_target(record: &DecisionRecord, view: View<'_>) -> bool {
+    let target = record.target.as_deref().filter(|_| record.route.is_some());
+    let known = target.zip(view.readiness);
+    known.is_some_and(|(target, readiness)| !readiness.is_ready(target))
+}
+
+/// Where a parked connection can go now.
+fn held_target(record: &DecisionRecord, view: View<'_>) -> Option<String> {
+    let (namespace, name) = name(record)?;
+    view.ready_target(namespace, name)
+}
+
+/// Namespace and name of its route. (Inline routes may have no namespace; their targets are always ready.)
+fn name(record: &DecisionRecord) -> Option<(&str, &str)> {
+    record.route.as_deref()?.split_once('/')
+}

@@ -1,0 +1,279 @@
+//! Who is connected, according to the VMs?
+//!
+//! Each VM tells what has changed since a report that the control plane has ([`fixgw_core::sessions`]); what is kept here of a
+//! VM is what it has told. Nothing is kept on a disk: after a restart every VM is asked for everything, with its next report.
+//!
+//! Pure. Bounded: whoever can reach the port can report.
+
+use std::collections::BTreeMap;
+
+use fixgw_core::decision::{Decision, Reason};
+use fixgw_core::report::{RouteReport, VmReport};
+
+/// Bytes of a route's or a target's name. Longer ones are nobody's.
+const NAME_BYTES_MAX: usize = 512;
+/// Targets of one route in one VM: what a VM tells.
+const TARGETS_MAX: usize = fixgw_core::sessions::TARGETS_TOLD_MAX + 1;
+
+/// What became of a Logon last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// Milliseconds since 1970.
+    pub unix_ms: u64,
+    /// What.
+    pub decision: Decision,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Connections to one target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OfTarget {
+    /// Those that no endpoint has taken yet.
+    pub connecting: u64,
+    /// Those that an engine has.
+    pub active: u64,
+}
+
+/// The connections of one route.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OfRoute {
+    /// Those that wait for their target.
+    pub held: u64,
+    /// The others, by target.
+    pub targets: BTreeMap<String, OfTarget>,
+    /// When a Logon took the route last: milliseconds since 1970; 0: none did.
+    pub logon_unix_ms: u64,
+    /// What was decided last.
+    pub decided: Option<Decided>,
+}
+
+impl OfRoute {
+    /// Those that an engine has, whichever.
+    #[must_use]
+    pub fn active(&self) -> u64 {
+        self.targets.values().map(|of| of.active).sum()
+    }
+
+    /// Those that no endpoint has taken yet.
+    #[must_use]
+    pub fn connecting(&self) -> u64 {
+        self.targets.values().map(|of| of.connecting).sum()
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.held += other.held;
+        for (target, of) in &other.targets {
+            let own = self.targets.entry(target.clone()).or_default();
+            own.connecting += of.connecting;
+            own.active += of.active;
+        }
+        self.logon_unix_ms = self.logon_unix_ms.max(other.logon_unix_ms);
+        let decided = [self.decided, other.decided].into_iter().flatten();
+        self.decided = decided.max_by_key(|decided| decided.unix_ms);
+    }
+}
+
+/// What one VM has told.
+#[derive(Debug, Default)]
+pub struct VmSessions {
+    number: u64,
+    routes: BTreeMap<String, OfRoute>,
+    is_cut: bool,
+}
+
+impl VmSessions {
+    /// Takes a report in, with room for so many routes. The number of the report that is had then, and whether anything
+    /// changed.
+    pub fn take(&mut self, report: VmReport, room: usize) -> (u64, bool) {
+        if report.since == 0 {
+            let is_new = report.number != 0;
+            if is_new {
+                self.routes.clear();
+                self.is_cut = false;
+                self.number = 0;
+            }
+        }
+        if report.since != self.number {
+            // Something is missing before it.
+            return (0, false);
+        }
+        let changed = !report.routes.is_empty() || report.since == 0;
+        for told in report.routes {
+            let fits = self.routes.len() < room || self.routes.contains_key(&told.route);
+            let known = told.route.len() <= NAME_BYTES_MAX && told.targets.len() <= TARGETS_MAX;
+            if fits && known {
+                let (route, of) = read(told);
+                self.routes.insert(route, of);
+            } else {
+                self.is_cut = true;
+            }
+        }
+        self.number = report.number;
+        (self.number, changed)
+    }
+
+    /// Routes that are kept.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.routes.len()
+    }
+
+    /// Whether none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.routes.is_empty()
+    }
+}
+
+fn read(told: RouteReport) -> (String, OfRoute) {
+    let targets = told.targets.into_iter();
+    let targets = targets.filter(|of| of.target.len() <= NAME_BYTES_MAX);
+    let targets = targets.map(|of| {
+        let counts = OfTarget {
+            connecting: of.connecting.into(),
+            active: of.live.into(),
+        };
+        (of.target, counts)
+    });
+    let decision = Decision::from_label(&told.decision);
+    let reason = Reason::from_label(told.reason.as_bytes());
+    let decided = decision.zip(reason).map(|(decision, reason)| Decided {
+        unix_ms: told.decided_unix_ms,
+        decision,
+        reason,
+    });
+    let of = OfRoute {
+        held: told.held.into(),
+        targets: targets.collect(),
+        logon_unix_ms: told.logon_unix_ms,
+        decided,
+    };
+    (told.route, of)
+}
+
+/// The connections of one proxy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sessions {
+    /// By `namespace/name`; `""`: what no route took.
+    pub routes: BTreeMap<String, OfRoute>,
+    /// Whether some are missing, for there are more than are kept.
+    pub is_cut: bool,
+    /// The oldest table that one of its VMs uses; 0: one has none.
+    pub revision: Option<u64>,
+    /// How many VMs have told of theirs.
+    pub vms: usize,
+}
+
+impl Sessions {
+    /// Adds what a VM has, which uses this table.
+    pub fn add(&mut self, vm: &VmSessions, revision: u64) {
+        for (route, of) in &vm.routes {
+            self.routes.entry(route.clone()).or_default().add(of);
+        }
+        self.is_cut |= vm.is_cut;
+        self.revision = Some(
+            self.revision
+                .map_or(revision, |oldest| oldest.min(revision)),
+        );
+        self.vms += usize::from(vm.number != 0);
+    }
+
+    /// Adds another proxy's.
+    pub fn add_proxy(&mut self, other: &Self) {
+        for (route, of) in &other.routes {
+            self.routes.entry(route.clone()).or_default().add(of);
+        }
+        self.is_cut |= other.is_cut;
+        let revisions = [self.revision, other.revision].into_iter().flatten();
+        self.revision = revisions.min();
+        self.vms += other.vms;
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
+mod tests {
+    use fixgw_core::report::TargetReport;
+
+    use super::*;
+
+    fn told(route: &str, live: u32) -> RouteReport {
+        RouteReport {
+            route: route.to_owned(),
+            targets: vec![TargetReport {
+                target: "t/x:1".to_owned(),
+                connecting: 0,
+                live,
+            }],
+            decision: "ROUTE".to_owned(),
+            reason: "matched".to_owned(),
+            decided_unix_ms: u64::from(live),
+            ..RouteReport::default()
+        }
+    }
+
+    fn report(since: u64, number: u64, routes: &[RouteReport]) -> VmReport {
+        VmReport {
+            since,
+            number,
+            routes: routes.to_vec(),
+            ..VmReport::default()
+        }
+    }
+
+    const ROOM: usize = 10;
+
+    #[test]
+    fn what_follows_what_is_known_is_taken_in_and_nothing_else() {
+        let mut vm = VmSessions::default();
+        assert_eq!(vm.take(report(3, 4, &[told("a", 1)]), ROOM), (0, false));
+        assert_eq!(
+            vm.take(report(0, 5, &[told("a", 1), told("b", 1)]), ROOM),
+            (5, true)
+        );
+        assert_eq!(vm.take(report(5, 6, &[told("b", 7)]), ROOM), (6, true));
+        assert_eq!(vm.take(report(6, 6, &[]), ROOM), (6, false));
+        assert_eq!(vm.take(report(5, 7, &[told("b", 9)]), ROOM), (0, false));
+        assert_eq!(vm.routes["b"].active(), 7);
+        assert_eq!(vm.take(report(0, 8, &[told("b", 2)]), ROOM), (8, true));
+        assert_eq!(vm.len(), 1);
+    }
+
+    #[test]
+    fn a_heartbeat_before_everything_was_told_changes_nothing() {
+        let mut vm = VmSessions::default();
+        assert_eq!(vm.take(report(0, 1, &[told("a", 1)]), ROOM), (1, true));
+        // From a filter that tells nothing of its connections.
+        assert_eq!(vm.take(report(0, 0, &[]), ROOM), (0, false));
+        assert_eq!(vm.len(), 1);
+    }
+
+    #[test]
+    fn there_is_room_for_so_many_routes_and_it_is_said_when_some_are_missing() {
+        let mut vm = VmSessions::default();
+        let many: Vec<RouteReport> = ["a", "b", "c"].map(|name| told(name, 1)).to_vec();
+        assert_eq!(vm.take(report(0, 1, &many), 2), (1, true));
+        let mut all = Sessions::default();
+        all.add(&vm, 3);
+        assert!(all.is_cut && all.routes.len() == 2);
+        vm.take(report(1, 2, &[told("a", 5)]), 2);
+        assert_eq!(vm.routes["a"].active(), 5);
+    }
+
+    #[test]
+    fn vms_are_added_up_and_the_last_decision_is_the_newest() {
+        let (mut first, mut second) = (VmSessions::default(), VmSessions::default());
+        first.take(report(0, 1, &[told("a", 2)]), ROOM);
+        second.take(report(0, 1, &[told("a", 3), told("b", 1)]), ROOM);
+        let mut all = Sessions::default();
+        all.add(&first, 9);
+        all.add(&second, 8);
+        assert_eq!((all.routes["a"].active(), all.routes["b"].active()), (5, 1));
+        assert_eq!(
+            all.routes["a"].decided.map(|decided| decided.unix_ms),
+            Some(3)
+        );
+        assert_eq!((all.revision, all.vms), (Some(8), 2));
+    }
+}
