@@ -26,5 +26,6 @@ mod secrecy;
 mod sequence;
 mod sources;
 mod start;
+mod status;
 mod storm;
 mod tls;

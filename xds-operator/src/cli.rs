@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use crate::explain::ExplainArgs;
 use crate::parse::ParseArgs;
 use crate::pipeline::hold::ConflictPolicy;
 use crate::said::Form;
+use crate::status::ask::StatusArgs;
 use crate::up::proxy_protocol::Headers;
 use crate::world::ExtraEndpoint;
 
@@ -37,6 +38,8 @@ pub enum Command {
     Up(Box<UpArgs>),
     /// Run the control plane alone, for an Envoy that was started elsewhere
     Control(ControlArgs),
+    /// Say who is connected, held and orphaned at a running gateway
+    Status(StatusArgs),
     /// Say whether a gateway would take a directory of objects, and everything that speaks against it
     Check(CheckArgs),
     /// Say which route takes a Logon, why, and what the others miss
@@ -324,21 +327,24 @@ impl SourceArgs {
     /// The state directory: given, or one below the user's that is named after the directory of objects.
     #[must_use]
     pub fn state_dir(&self) -> PathBuf {
-        if let Some(state_dir) = &self.state_dir {
-            return state_dir.clone();
-        }
-        let home = |rest: &str| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(rest));
-        let base = std::env::var_os("XDG_STATE_HOME")
-            .map(PathBuf::from)
-            .or_else(|| home(".local/state"))
-            .unwrap_or_else(std::env::temp_dir);
-        let directory = self
-            .directory
-            .canonicalize()
-            .unwrap_or_else(|_| self.directory.clone());
-        let name = directory.to_string_lossy().replace('/', "-");
-        base.join("fix-gateway").join(name.trim_start_matches('-'))
+        let given = self.state_dir.clone();
+        given.unwrap_or_else(|| state_dir(&self.directory))
     }
+}
+
+/// Where the state of a directory of objects is kept if nobody says.
+#[must_use]
+pub fn state_dir(directory: &Path) -> PathBuf {
+    let home = |rest: &str| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(rest));
+    let base = std::env::var_os("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| home(".local/state"))
+        .unwrap_or_else(std::env::temp_dir);
+    let directory = directory
+        .canonicalize()
+        .unwrap_or_else(|_| directory.to_owned());
+    let name = directory.to_string_lossy().replace('/', "-");
+    base.join("fix-gateway").join(name.trim_start_matches('-'))
 }
 
 /// `NAME=ADDR:PORT`

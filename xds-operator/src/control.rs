@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use fixgw_core::decision::Severity;
+use fixgw_core::table::Table;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -20,14 +21,17 @@ use tokio::task::JoinHandle;
 use crate::cli::{ControlArgs, Xds};
 use crate::pipeline::settle::Times;
 use crate::pipeline::{Outcome, Pipeline};
+use crate::receive::fleet::{AllSessions, Fleet};
 use crate::said::{Counts, Said, Speaker};
 use crate::source::directory::{Directory, DirectoryError};
 use crate::state::{StateDirectory, StateError};
+use crate::status::notices::Notices;
+use crate::status::{self, Status};
 use crate::world::World;
 use crate::xds::Snapshot;
 use crate::xds::resources::{ProxySettings, WasmVm};
 use crate::xds::rollout::{Follows, Happened};
-use crate::xds::server::{Event, Fleet, Outputs, ServeError, Server, What};
+use crate::xds::server::{Event, Outputs, ServeError, Server, What};
 
 /// Why there is no control plane.
 #[derive(Debug, Error)]
@@ -131,6 +135,7 @@ async fn control(args: &ControlArgs) -> Result<(), ControlError> {
     };
     let revision = watch::Sender::new(first.revision);
     let (snapshots, served) = watch::channel(first);
+    let published = served.clone();
     let settings = ProxySettings {
         vm: WasmVm::from_file(filter),
         target_connections_max: args.target_connections_max,
@@ -140,7 +145,23 @@ async fn control(args: &ControlArgs) -> Result<(), ControlError> {
     let serving = server.serve(listener, async {
         let _ = stopped.await;
     });
-    let told = tell(outputs, revision.subscribe(), args.vms, &speaker);
+    let status = status::socket::open(&args.source.state_dir());
+    let (fleet, sessions) = (outputs.fleet.clone(), outputs.sessions.clone());
+    let mut told = tell(outputs, revision.subscribe(), args.vms, &speaker);
+    told.push(tokio::spawn(notice(
+        published.clone(),
+        sessions.clone(),
+        speaker.clone(),
+    )));
+    match status {
+        Ok(socket) => told.push(tokio::spawn(status::socket::serve(socket, move || {
+            status_now(&published, &fleet, &sessions)
+        }))),
+        Err(error) => speaker.say(&Said::gateway(
+            Severity::Warn,
+            format!("`fixgw status` cannot be answered ({error}); all else works"),
+        )),
+    }
     tokio::pin!(serving);
     let ended = tokio::select! {
         ended = &mut serving => return Ok(ended?),
@@ -290,7 +311,7 @@ fn tell(
     revision: watch::Receiver<u64>,
     vms: usize,
     speaker: &Speaker,
-) -> [JoinHandle<()>; 3] {
+) -> Vec<JoinHandle<()>> {
     let Outputs {
         mut events,
         mut decisions,
@@ -298,7 +319,7 @@ fn tell(
         ..
     } = outputs;
     let (of_events, of_decisions, of_fleet) = (speaker.clone(), speaker.clone(), speaker.clone());
-    [
+    vec![
         tokio::spawn(async move {
             while let Some(event) = events.recv().await {
                 of_events.say(&Said::gateway(severity(&event), event.to_string()));
@@ -333,6 +354,53 @@ fn tell(
             }
         }),
     ]
+}
+
+/// Tells of live sessions whose route was deleted or leads elsewhere, when that begins and when it is over.
+async fn notice(
+    mut snapshots: watch::Receiver<Arc<Snapshot>>,
+    mut sessions: watch::Receiver<Arc<AllSessions>>,
+    speaker: Speaker,
+) {
+    let mut notices = Notices::default();
+    let mut table = None;
+    loop {
+        let snapshot = snapshots.borrow_and_update().clone();
+        let current = table
+            .take()
+            .filter(|table: &Table| table.revision() == snapshot.revision);
+        table = current.or_else(|| Table::load(snapshot.table_image.to_vec()).ok());
+        if let Some(table) = &table {
+            let all = sessions.borrow_and_update().clone();
+            for message in notices.observe(table, &all) {
+                speaker.say(&message.into());
+            }
+        }
+        let changed = tokio::select! {
+            changed = snapshots.changed() => changed,
+            changed = sessions.changed() => changed,
+        };
+        if changed.is_err() {
+            return;
+        }
+    }
+}
+
+fn status_now(
+    snapshots: &watch::Receiver<Arc<Snapshot>>,
+    fleet: &watch::Receiver<Arc<Fleet>>,
+    sessions: &watch::Receiver<Arc<AllSessions>>,
+) -> Status {
+    let (snapshot, fleet) = (snapshots.borrow().clone(), fleet.borrow().clone());
+    let sessions = sessions.borrow().clone();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, millis);
+    match Table::load(snapshot.table_image.to_vec()) {
+        Ok(table) => Status::new(&table, &snapshot, &fleet, &sessions, now),
+        // It was loaded before it was published.
+        Err(_) => Status::default(),
+    }
 }
 
 /// The counts of all live VMs.

@@ -15,6 +15,7 @@ pub mod receive;
 pub mod said;
 pub mod source;
 pub mod state;
+pub mod status;
 pub mod taken;
 pub mod up;
 pub mod world;

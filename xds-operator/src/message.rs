@@ -73,6 +73,8 @@ pub enum About {
     Slip,
     /// A set without a route.
     NoRoute,
+    /// Live sessions whose route was deleted, or leads elsewhere.
+    Sessions,
     /// What the gateway does.
     Course,
 }
@@ -90,6 +92,7 @@ impl About {
             Self::HoldTimeout => "hold_timeout",
             Self::Slip => "slip",
             Self::NoRoute => "no_route",
+            Self::Sessions => "sessions",
             Self::Course => "course",
         }
     }
@@ -106,6 +109,7 @@ impl About {
             Self::HoldTimeout => "A Logon may be held for longer than engines take it.",
             Self::Slip => "A condition is hardly meant as it is written.",
             Self::NoRoute => "The set has no route.",
+            Self::Sessions => "Live sessions go on whose route was deleted, or leads elsewhere.",
             Self::Course => "What the gateway does.",
         }
     }

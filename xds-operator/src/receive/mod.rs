@@ -6,6 +6,7 @@
 //! Never sees a field's value that the core did not let out: redaction happened before it was sent.
 
 pub mod decision;
+pub mod fleet;
 pub mod logs;
 pub mod report;
 pub mod sessions;

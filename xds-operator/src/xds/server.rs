@@ -36,10 +36,10 @@ use super::resources::{Goal, ProxySettings};
 use super::rollout::{Follows, Happened, Now, Rollout, Seen, Step};
 use super::session::Excess;
 use crate::receive::decision::ReceivedDecision;
+use crate::receive::fleet::{AllSessions, Fleet, ProxyView};
 use crate::receive::logs::LogSink;
 use crate::receive::report::{ReportServer, TakeReports};
-use crate::receive::sessions::Sessions;
-use crate::receive::vms::{Registry, Taken, VmView, is_node_id};
+use crate::receive::vms::{Registry, Taken, is_node_id};
 
 /// Proxies served at once. A proxy has one stream, and a second one for the moment of a reconnect.
 pub const STREAMS_MAX: usize = 1_024;
@@ -200,41 +200,6 @@ impl fmt::Display for Shortened<'_> {
         }
     }
 }
-
-/// What is known of the proxies.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fleet {
-    /// By `node.id`.
-    pub proxies: BTreeMap<String, ProxyView>,
-}
-
-impl Fleet {
-    /// The revision that every live VM of every proxy uses, if it is one and the same. None without a VM.
-    #[must_use]
-    pub fn revision_in_use(&self) -> Option<u64> {
-        let mut revisions = self
-            .proxies
-            .values()
-            .flat_map(|proxy| &proxy.vms)
-            .map(|vm| vm.table_revision);
-        let first = revisions.next()?;
-        revisions.all(|revision| revision == first).then_some(first)
-    }
-}
-
-/// What is known of one proxy.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ProxyView {
-    /// Open streams: none while it is away, two for the moment of a reconnect.
-    pub streams: usize,
-    /// The table that it acknowledged last.
-    pub acknowledged: Option<u64>,
-    /// Its live VMs.
-    pub vms: Vec<VmView>,
-}
-
-/// Who is connected, by `node.id`.
-pub type AllSessions = BTreeMap<String, Sessions>;
 
 /// What a server tells.
 #[derive(Debug)]

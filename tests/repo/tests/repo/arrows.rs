@@ -134,7 +134,7 @@ const CLOCKS: &[&str] = &["Instant::now", "SystemTime::now"];
 
 const MODULE_RULES: &[ModuleRule] = &[
     ModuleRule {
-        sentence: "The stages of the pipeline and what speaks the protocols (`api`, `certificate`, `world`, `pipeline`, `xds::session`, `xds::rollout`, `xds::resources`, `receive::decision`, `receive::vms`) are pure: no I/O, no waiting, no clock.",
+        sentence: "The stages of the pipeline and what speaks the protocols (`api`, `certificate`, `world`, `pipeline`, `xds::session`, `xds::rollout`, `xds::resources`, `receive::decision`, `receive::vms`, `receive::sessions`, `receive::fleet`, `status` but for its two ends) are pure: no I/O, no waiting, no clock.",
         sources: "xds-operator/src",
         modules: &[
             "api",
@@ -146,19 +146,24 @@ const MODULE_RULES: &[ModuleRule] = &[
             "xds::resources",
             "receive::decision",
             "receive::vms",
+            "receive::sessions",
+            "receive::fleet",
+            "status",
         ],
-        but: &[],
+        but: &["status::socket", "status::ask"],
         never: IMPURE,
         never_ending: CLOCKS,
     },
     ModuleRule {
-        sentence: "Nothing but `main`, the commands (`up`, `control`, `check`, `explain`, `diff`) and the other ends names an end that does I/O (`source`, `state`, `receive::logs`, `receive::report`, `xds::server`).",
+        sentence: "Nothing but `main`, the commands (`up`, `control`, `status::ask`, `check`, `explain`, `diff`) and the other ends names an end that does I/O (`source`, `state`, `status::socket`, `receive::logs`, `receive::report`, `xds::server`).",
         sources: "xds-operator/src",
         modules: &[],
         but: &[
             "",
             "up",
             "control",
+            "status::ask",
+            "status::socket",
             "check",
             "explain",
             "diff",
@@ -171,6 +176,7 @@ const MODULE_RULES: &[ModuleRule] = &[
         never: &[
             "crate::source",
             "crate::state",
+            "crate::status::socket",
             "crate::receive::logs",
             "crate::receive::report",
             "crate::xds::server",

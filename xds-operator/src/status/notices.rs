@@ -1,0 +1,130 @@
+//! What is to be said of live sessions whose route was deleted or leads elsewhere now? Pure.
+//!
+//! Each is said once for a gateway, when all of its workers use the table that made it so: then no more are added.
+
+use std::collections::BTreeMap;
+
+use fixgw_core::decision::Severity;
+use fixgw_core::table::Table;
+
+use super::{on_old_target, target_of};
+use crate::message::{About, Message, count};
+use crate::receive::fleet::AllSessions;
+use crate::world::Kind;
+
+/// What was said of a route at a gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Told {
+    /// It was deleted, and so many sessions of it go on.
+    Orphaned,
+    /// It leads here now, and some of its sessions are elsewhere.
+    Moved(String),
+}
+
+/// What was said.
+#[derive(Debug, Default)]
+pub struct Notices {
+    told: BTreeMap<(String, String), Told>,
+}
+
+impl Notices {
+    /// What is new. The account is bounded by the routes that VMs may tell of.
+    pub fn observe(&mut self, table: &Table, all: &AllSessions) -> Vec<Message> {
+        let mut messages = Vec::new();
+        let mut stands = BTreeMap::new();
+        for (node, sessions) in all {
+            let is_in_force = sessions
+                .revision
+                .is_some_and(|used| used >= table.revision());
+            for (route, of) in &sessions.routes {
+                let active = of.active();
+                let key = (node.clone(), route.clone());
+                let before = self.told.remove(&key);
+                if active == 0 || route.is_empty() {
+                    continue;
+                }
+                if !is_in_force {
+                    stands.extend(before.map(|before| (key, before)));
+                    continue;
+                }
+                let now = match target_of(table, route) {
+                    None => Some(Told::Orphaned),
+                    Some(target) if on_old_target(of, target) > 0 => {
+                        Some(Told::Moved(target.to_owned()))
+                    }
+                    Some(_) => None,
+                };
+                if before != now {
+                    let was_orphaned = before == Some(Told::Orphaned);
+                    messages.extend(was_orphaned.then(|| is_back(node, route, active)));
+                    messages.extend(match &now {
+                        Some(Told::Orphaned) => Some(orphaned(node, route, active)),
+                        Some(Told::Moved(target)) => {
+                            Some(moved(node, route, target, on_old_target(of, target)))
+                        }
+                        None => None,
+                    });
+                }
+                stands.extend(now.map(|now| (key, now)));
+            }
+        }
+        // A gateway that is not heard any more may be heard again, and its sessions are what they were.
+        let silent = std::mem::take(&mut self.told).into_iter();
+        stands.extend(silent.filter(|((node, _), _)| !all.contains_key(node)));
+        self.told = stands;
+        messages
+    }
+}
+
+fn message(severity: Severity, route: &str, what: String, mend: &str) -> Message {
+    Message {
+        severity,
+        about: About::Sessions,
+        origin: None,
+        object: Some(format!("{} {route}", Kind::FIXSession.label())),
+        field: None,
+        what,
+        meanwhile: String::new(),
+        mend: mend.to_owned(),
+        witness: None,
+    }
+}
+
+fn orphaned(node: &str, route: &str, active: u64) -> Message {
+    message(
+        Severity::Error,
+        route,
+        format!(
+            "it was deleted, and {} of it at gateway `{node}` {}",
+            count(active, "live session"),
+            if active == 1 {
+                "goes on as an orphan"
+            } else {
+                "go on as orphans"
+            }
+        ),
+        "create it again and they are its own again, or end them at their engine; new Logons follow the rules as they are",
+    )
+}
+
+fn is_back(node: &str, route: &str, active: u64) -> Message {
+    let what = format!(
+        "it is back, and {} at gateway `{node}` {} its own again",
+        count(active, "live session"),
+        if active == 1 { "is" } else { "are" }
+    );
+    message(Severity::Info, route, what, "")
+}
+
+fn moved(node: &str, route: &str, target: &str, old: u64) -> Message {
+    message(
+        Severity::Warn,
+        route,
+        format!(
+            "it leads to {target} now, and {} of it at gateway `{node}` {} with the engine before",
+            count(old, "live session"),
+            if old == 1 { "stays" } else { "stay" }
+        ),
+        "each goes to the new one with its next Logon",
+    )
+}
