@@ -21,6 +21,8 @@ pub const KIND: &str = "FIXSession";
 
 /// Annotation of a Service: its engines are told the counterparty's address by a PROXY protocol header.
 pub const PROXY_PROTOCOL_ANNOTATION: &str = "fixgateway.io/proxy-protocol";
+/// Annotation of a Service: after how long a connection to an engine ends whose host is gone.
+pub const TCP_TIMEOUT_ANNOTATION: &str = "fixgateway.io/tcp-timeout";
 
 /// A version of the PROXY protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -219,11 +221,24 @@ pub enum DurationError {
     Range,
 }
 
-/// Milliseconds of a duration written as Kubernetes (and Go) writes it: `30s`, `1m30s`, `500ms`. Whole numbers.
+/// Milliseconds of a duration that a connection may be held for.
 ///
 /// # Errors
 /// Another form, zero, or more than [`HOLD_TIMEOUT_MS_MAX`].
 pub fn duration_ms(text: &str) -> Result<u64, DurationError> {
+    let total = milliseconds(text)?;
+    if total == 0 || total > HOLD_TIMEOUT_MS_MAX {
+        return Err(DurationError::Range);
+    }
+    Ok(total)
+}
+
+/// Milliseconds of a duration written as Kubernetes (and Go) writes it: `30s`, `1m30s`, `500ms`. Whole numbers. What is
+/// more than a u64 holds is as much as it holds.
+///
+/// # Errors
+/// Another form.
+pub fn milliseconds(text: &str) -> Result<u64, DurationError> {
     let mut rest = text;
     let mut total: u64 = 0;
     if rest.is_empty() {
@@ -242,16 +257,10 @@ pub fn duration_ms(text: &str) -> Result<u64, DurationError> {
         if digits.is_empty() {
             return Err(DurationError::Form);
         }
-        // More digits than a u64 holds are too many of anything.
-        let number: u64 = digits.parse().map_err(|_| DurationError::Range)?;
-        total = number
-            .checked_mul(factor)
-            .and_then(|part| total.checked_add(part))
-            .ok_or(DurationError::Range)?;
+        // They are digits, so only their number can be too large.
+        let number: u64 = digits.parse().unwrap_or(u64::MAX);
+        total = total.saturating_add(number.saturating_mul(factor));
         rest = after;
-    }
-    if total == 0 || total > HOLD_TIMEOUT_MS_MAX {
-        return Err(DurationError::Range);
     }
     Ok(total)
 }

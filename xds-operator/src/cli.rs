@@ -19,6 +19,7 @@ use crate::parse::ParseArgs;
 use crate::pipeline::hold::ConflictPolicy;
 use crate::said::Form;
 use crate::status::ask::StatusArgs;
+use crate::tcp_timeout::TcpTimeout;
 use crate::up::proxy_protocol::Headers;
 use crate::world::ExtraEndpoint;
 
@@ -157,6 +158,9 @@ pub struct UpArgs {
     #[arg(long, value_name = "LEVEL", default_value = "warning",
         value_parser = ["trace", "debug", "info", "warning", "error", "critical", "off"])]
     pub envoy_log_level: String,
+    /// When connections end that nobody has closed.
+    #[command(flatten)]
+    pub ends: EndArgs,
 }
 
 /// Connections whose target has no ready endpoint, or whose endpoints refuse, wait for it.
@@ -187,6 +191,32 @@ fn connect_timeout(text: &str) -> Result<u32, String> {
         ms if ms > CONNECT_TIMEOUT_MS_MAX => Err("at most 5m".to_owned()),
         ms => Ok(ms),
     }
+}
+
+/// Connections end by themselves where nobody is left to close them.
+#[derive(Clone, Copy, Debug, Args)]
+#[command(next_help_heading = "End")]
+pub struct EndArgs {
+    /// After how long a connection ends whose host, an engine's or a counterparty's, does not answer any more; from 5s to
+    /// 15m. A Service says otherwise for its engines with the annotation fixgateway.io/tcp-timeout
+    #[arg(long, value_name = "DURATION", default_value_t = TcpTimeout::DEFAULT)]
+    pub tcp_timeout: TcpTimeout,
+    /// After how long a session ends on which neither side sends anything [default: it does not end]
+    #[arg(long = "idle-timeout", value_name = "DURATION", value_parser = idle_timeout)]
+    pub idle_timeout_ms: Option<u32>,
+}
+
+/// Shortest `--idle-timeout`: FIX counts its heartbeats in seconds.
+const IDLE_TIMEOUT_MS_MIN: u64 = 1_000;
+/// Longest `--idle-timeout`: a week, which no session outlasts.
+const IDLE_TIMEOUT_MS_MAX: u64 = 7 * 24 * 3_600_000;
+
+fn idle_timeout(text: &str) -> Result<u32, String> {
+    let ms = api::milliseconds(text).map_err(|error| error.to_string())?;
+    u32::try_from(ms)
+        .ok()
+        .filter(|ms| (IDLE_TIMEOUT_MS_MIN..=IDLE_TIMEOUT_MS_MAX).contains(&u64::from(*ms)))
+        .ok_or_else(|| "an idle timeout lasts from 1s to 168h; leave it out for none".to_owned())
 }
 
 fn hold_timeout(text: &str) -> Result<u32, String> {
@@ -296,6 +326,10 @@ pub struct ControlArgs {
     /// Connections that each proxy keeps to one target, beyond which a Logon for it is closed
     #[arg(long, value_name = "N", default_value_t = 500_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub target_connections_max: u32,
+    /// After how long a connection ends whose engine's host does not answer any more; from 5s to 15m. A Service says
+    /// otherwise with the annotation fixgateway.io/tcp-timeout
+    #[arg(long, value_name = "DURATION", default_value_t = TcpTimeout::DEFAULT)]
+    pub tcp_timeout: TcpTimeout,
     /// VMs that a whole proxy has (its workers and its main thread), where that is known
     #[arg(long, value_name = "N", hide = true, default_value_t = 1)]
     pub vms: usize,
@@ -473,6 +507,27 @@ mod tests {
         ] {
             let refused = up(line).unwrap_err();
             assert!(refused.contains(missing), "{line}: {refused}");
+        }
+    }
+
+    #[test]
+    fn times_after_which_connections_end_have_bounds_that_are_told() {
+        let ends = up("").unwrap().ends;
+        assert_eq!(ends.tcp_timeout, TcpTimeout::DEFAULT);
+        assert_eq!(ends.idle_timeout_ms, None);
+        let ends = up("--tcp-timeout 10s --idle-timeout 2h").unwrap().ends;
+        assert_eq!(ends.tcp_timeout.to_string(), "10s");
+        assert_eq!(ends.idle_timeout_ms, Some(7_200_000));
+        for (line, wanted) in [
+            ("--tcp-timeout 4s", "lasts from 5s to 15m"),
+            ("--tcp-timeout 30", "a number with its unit"),
+            ("--idle-timeout 999ms", "from 1s to 168h"),
+            ("--idle-timeout 169h", "from 1s to 168h"),
+            ("--idle-timeout 1200h", "from 1s to 168h"),
+            ("--idle-timeout off", "a number with its unit"),
+        ] {
+            let refused = up(line).unwrap_err();
+            assert!(refused.contains(wanted), "{line}: {refused}");
         }
     }
 

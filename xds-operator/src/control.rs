@@ -139,6 +139,7 @@ async fn control(args: &ControlArgs) -> Result<(), ControlError> {
     let settings = ProxySettings {
         vm: WasmVm::from_file(filter),
         target_connections_max: args.target_connections_max,
+        tcp_timeout: args.tcp_timeout,
     };
     let (server, outputs) = Server::new(settings, served);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

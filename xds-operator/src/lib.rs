@@ -17,6 +17,7 @@ pub mod source;
 pub mod state;
 pub mod status;
 pub mod taken;
+pub mod tcp_timeout;
 pub mod up;
 pub mod world;
 pub mod xds;

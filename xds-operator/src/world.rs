@@ -17,8 +17,11 @@ use k8s_openapi::api::core::v1 as core_v1;
 use k8s_openapi::api::discovery::v1 as discovery_v1;
 use serde::{Deserialize, Serialize};
 
-use crate::api::{self, FIXSessionSpec, PROXY_PROTOCOL_ANNOTATION, ProxyVersion};
+use crate::api::{
+    self, FIXSessionSpec, PROXY_PROTOCOL_ANNOTATION, ProxyVersion, TCP_TIMEOUT_ANNOTATION,
+};
 use crate::message::Origin;
+use crate::tcp_timeout::{TcpTimeout, TcpTimeoutError};
 
 /// Label of an EndpointSlice that names its Service.
 pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
@@ -151,6 +154,9 @@ pub struct Service {
     /// Its engines are told the counterparty's address by a header of this version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy_protocol: Option<ProxyVersion>,
+    /// After how long a connection to one of its engines ends whose host is gone, if not after the gateway's time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp_timeout: Option<TcpTimeout>,
 }
 
 /// A TCP port of a Service.
@@ -170,8 +176,13 @@ pub enum ServiceError {
         "`{0}` is no version of the PROXY protocol; write `v1` or `v2`, or leave the annotation out for no header"
     )]
     ProxyProtocol(String),
+    /// Not a time.
+    #[error("`{0}` does not do: {1}; leave the annotation out for the gateway's own")]
+    TcpTimeout(String, TcpTimeoutError),
     /// An annotation that looks like ours.
-    #[error("there is no such annotation; `{PROXY_PROTOCOL_ANNOTATION}` is one")]
+    #[error(
+        "there is no such annotation; there are `{PROXY_PROTOCOL_ANNOTATION}` and `{TCP_TIMEOUT_ANNOTATION}`"
+    )]
     Annotation(String),
 }
 
@@ -181,29 +192,39 @@ impl ServiceError {
     pub fn annotation(&self) -> &str {
         match self {
             Self::ProxyProtocol(_) => PROXY_PROTOCOL_ANNOTATION,
+            Self::TcpTimeout(..) => TCP_TIMEOUT_ANNOTATION,
             Self::Annotation(key) => key,
         }
     }
 }
 
-/// The one annotation of a Service that means something to us.
-fn proxy_protocol(
-    annotations: &BTreeMap<String, String>,
-) -> Result<Option<ProxyVersion>, ServiceError> {
-    let ours = |key: &str| key.split('/').next() == Some(api::GROUP);
-    let unknown = annotations
-        .keys()
-        .find(|key| ours(key) && *key != PROXY_PROTOCOL_ANNOTATION);
-    if let Some(key) = unknown {
-        return Err(ServiceError::Annotation(key.clone()));
+/// The annotations of a Service that mean something to us.
+#[derive(Default)]
+struct Annotations {
+    proxy_protocol: Option<ProxyVersion>,
+    tcp_timeout: Option<TcpTimeout>,
+}
+
+impl Annotations {
+    fn read(annotations: &BTreeMap<String, String>) -> Result<Self, ServiceError> {
+        let mut read = Self::default();
+        let ours = |key: &str| key.split('/').next() == Some(api::GROUP);
+        for (key, text) in annotations.iter().filter(|(key, _)| ours(key)) {
+            match key.as_str() {
+                PROXY_PROTOCOL_ANNOTATION => {
+                    let version = ProxyVersion::parse(text);
+                    let wrong = || ServiceError::ProxyProtocol(text.clone());
+                    read.proxy_protocol = Some(version.ok_or_else(wrong)?);
+                }
+                TCP_TIMEOUT_ANNOTATION => {
+                    let wrong = |error| ServiceError::TcpTimeout(text.clone(), error);
+                    read.tcp_timeout = Some(text.parse().map_err(wrong)?);
+                }
+                _ => return Err(ServiceError::Annotation(key.clone())),
+            }
+        }
+        Ok(read)
     }
-    let version = |text: &String| {
-        ProxyVersion::parse(text).ok_or_else(|| ServiceError::ProxyProtocol(text.clone()))
-    };
-    annotations
-        .get(PROXY_PROTOCOL_ANNOTATION)
-        .map(version)
-        .transpose()
 }
 
 impl TryFrom<core_v1::Service> for Service {
@@ -211,6 +232,7 @@ impl TryFrom<core_v1::Service> for Service {
 
     fn try_from(service: core_v1::Service) -> Result<Self, ServiceError> {
         let annotations = service.metadata.annotations.unwrap_or_default();
+        let annotations = Annotations::read(&annotations)?;
         let spec = service.spec.unwrap_or_default();
         let ports = spec.ports.unwrap_or_default();
         let tcp = ports
@@ -226,7 +248,8 @@ impl TryFrom<core_v1::Service> for Service {
                 })
                 .collect(),
             external: spec.type_.as_deref() == Some("ExternalName"),
-            proxy_protocol: proxy_protocol(&annotations)?,
+            proxy_protocol: annotations.proxy_protocol,
+            tcp_timeout: annotations.tcp_timeout,
         })
     }
 }

@@ -194,6 +194,10 @@ fn served(out: &mut String, snapshot: &Snapshot) {
             Some(version) => format!(", told by {version:?}"),
             None => String::new(),
         };
-        writeln!(out, "{target} = {state}{header}").unwrap();
+        let timeout = match snapshot.tcp_timeouts.get(target) {
+            Some(timeout) => format!(", ends after {timeout}"),
+            None => String::new(),
+        };
+        writeln!(out, "{target} = {state}{header}{timeout}").unwrap();
     }
 }

@@ -21,8 +21,9 @@ use envoy_types::pb::envoy::extensions::filters::network::wasm::v3::Wasm;
 use envoy_types::pb::google::protobuf::BytesValue;
 use fixgw_core::rule::Target;
 use fixgw_operator::api::ProxyVersion;
+use fixgw_operator::tcp_timeout::TcpTimeout;
 use fixgw_operator::xds::Snapshot;
-use fixgw_operator::xds::resources::{self, Goal, Resource, WasmCode, WasmVm};
+use fixgw_operator::xds::resources::{self, ClusterSettings, Goal, Resource, WasmCode, WasmVm};
 use prost::{Message, Name};
 use serde::Deserialize;
 
@@ -35,6 +36,8 @@ struct Case {
     endpoints: BTreeMap<String, Vec<SocketAddr>>,
     #[serde(default)]
     proxy_protocol: BTreeMap<String, ProxyVersion>,
+    #[serde(default)]
+    tcp_timeouts: BTreeMap<String, String>,
     #[serde(default)]
     inline_code: Option<String>,
 }
@@ -52,6 +55,11 @@ impl Case {
                 .proxy_protocol
                 .iter()
                 .map(|(name, version)| (Target::cluster(name.clone()), *version))
+                .collect(),
+            tcp_timeouts: self
+                .tcp_timeouts
+                .iter()
+                .map(|(name, text)| (Target::cluster(name.clone()), text.parse().unwrap()))
                 .collect(),
         }
     }
@@ -114,6 +122,7 @@ fn the_same_snapshot_gives_the_same_bytes() {
         )]
         .into(),
         proxy_protocol: BTreeMap::new(),
+        tcp_timeouts: BTreeMap::new(),
         inline_code: None,
     };
     let goal = |case: Case| Goal::new(&case.snapshot(), &case.vm().into());
@@ -124,7 +133,7 @@ fn the_same_snapshot_gives_the_same_bytes() {
 
 #[test]
 fn what_follows_is_the_same_as_what_is_made_anew() {
-    let case = |revision: u64, endpoints: &[(&str, &[&str])], proxied: &[&str]| Case {
+    let case = |revision: u64, endpoints: &[(&str, &[&str])], annotated: &[&str]| Case {
         revision,
         table: format!("table {revision}"),
         endpoints: endpoints
@@ -134,9 +143,14 @@ fn what_follows_is_the_same_as_what_is_made_anew() {
                 ((*name).to_owned(), addresses.collect())
             })
             .collect(),
-        proxy_protocol: proxied
+        proxy_protocol: annotated
             .iter()
+            .filter(|name| name.ends_with('1'))
             .map(|name| ((*name).to_owned(), ProxyVersion::V2))
+            .collect(),
+        tcp_timeouts: annotated
+            .iter()
+            .map(|name| ((*name).to_owned(), "10s".to_owned()))
             .collect(),
         inline_code: None,
     };
@@ -158,6 +172,11 @@ fn what_follows_is_the_same_as_what_is_made_anew() {
 fn a_version_says_what_is_inside() {
     let vm = WasmVm::from_file("/filter.wasm");
     let target = Target::service("t", "a", 1);
+    let settings = ClusterSettings {
+        proxy_protocol: None,
+        tcp_timeout: TcpTimeout::DEFAULT,
+        connections_max: 1_000_000,
+    };
     let table = |revision, image: &str| resources::table(revision, image.as_bytes(), &vm).version;
     assert_eq!(table(7, "a"), table(7, "a"));
     assert_ne!(table(7, "a"), table(7, "b"));
@@ -167,7 +186,7 @@ fn a_version_says_what_is_inside() {
         Some(8)
     );
     assert_eq!(
-        resources::number_of(&resources::cluster(&target, None, 1_000_000).version),
+        resources::number_of(&resources::cluster(&target, settings).version),
         None
     );
     assert_eq!(resources::number_of("x-1"), None);

@@ -438,6 +438,7 @@ fn snapshot(words: &[&str]) -> Snapshot {
             .map(parts)
             .filter_map(|(target, version, _)| Some((target, version?)))
             .collect(),
+        tcp_timeouts: std::collections::BTreeMap::new(),
     }
 }
 

@@ -471,5 +471,6 @@ fn snapshot(revision: u64, targets: &[(&str, &str)]) -> Snapshot {
         revision,
         endpoints: targets.iter().map(target).collect(),
         proxy_protocol: std::collections::BTreeMap::new(),
+        tcp_timeouts: std::collections::BTreeMap::new(),
     }
 }

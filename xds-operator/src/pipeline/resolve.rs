@@ -11,6 +11,7 @@ use fixgw_core::decision::Severity;
 
 use crate::api::ProxyVersion;
 use crate::message::{About, Message};
+use crate::tcp_timeout::TcpTimeout;
 use crate::world::{
     EndpointSlice, EndpointsHalf, ExtraEndpoint, Faults, Kind, Located, ObjectName, Objects,
     Service,
@@ -184,8 +185,18 @@ impl<'e> Resolver<'e> {
     /// The version of the header that the target's engines want, if they want one.
     #[must_use]
     pub fn proxy_protocol(&self, asked: Asked<'_>) -> Option<ProxyVersion> {
+        self.service(asked)?.proxy_protocol
+    }
+
+    /// After how long a connection to one of the target's engines ends whose host is gone, if it says so itself.
+    #[must_use]
+    pub fn tcp_timeout(&self, asked: Asked<'_>) -> Option<TcpTimeout> {
+        self.service(asked)?.tcp_timeout
+    }
+
+    fn service(&self, asked: Asked<'_>) -> Option<&Service> {
         let name = ObjectName::new(asked.namespace, asked.service);
-        self.endpoints.services.get(&name)?.object.proxy_protocol
+        Some(&self.endpoints.services.get(&name)?.object)
     }
 
     fn in_slices(

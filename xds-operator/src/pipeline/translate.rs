@@ -33,6 +33,7 @@ pub fn translate(
     }
     let mut resolved: BTreeMap<Target, Vec<SocketAddr>> = BTreeMap::new();
     let mut proxy_protocol = BTreeMap::new();
+    let mut tcp_timeouts = BTreeMap::new();
     let mut messages = Vec::new();
     for name in table.targets() {
         let target = Target::cluster(name.to_owned());
@@ -40,6 +41,9 @@ pub fn translate(
         let answer = asked.map_or(Err(Unresolved::NoService), |asked| resolver.resolve(asked));
         if let Some(version) = asked.and_then(|asked| resolver.proxy_protocol(asked)) {
             proxy_protocol.insert(target.clone(), version);
+        }
+        if let Some(timeout) = asked.and_then(|asked| resolver.tcp_timeout(asked)) {
+            tcp_timeouts.insert(target.clone(), timeout);
         }
         let addresses = answer.unwrap_or_else(|reason| {
             let users = users.get(&target).map_or(&[][..], Vec::as_slice);
@@ -53,6 +57,7 @@ pub fn translate(
         revision: table.revision(),
         endpoints: resolved,
         proxy_protocol,
+        tcp_timeouts,
     };
     (snapshot, messages)
 }

@@ -13,13 +13,18 @@ use thiserror::Error;
 
 use super::admin::Admin;
 use super::proxy_protocol::ProxyProtocol;
+use crate::tcp_timeout::{Keepalive, TcpTimeout};
 use tls::{Overlay, TlsPlan};
 
 const TEMPLATE: &str = include_str!("../../../envoy/gateway.yaml");
 /// The bound of connections, as RFC 6901 points to it.
 const CONNECTIONS: &str =
     "/overload_manager/resource_monitors/0/typed_config/max_active_downstream_connections";
+/// Bytes that nobody acknowledges, in what has socket options: those of the kernel that `envoy/gateway.yaml` sets.
+const USER_TIMEOUT: &str = "/socket_options/0/int_value";
 const WASM_FILTER: &str = "type.googleapis.com/envoy.extensions.filters.network.wasm.v3.Wasm";
+const TCP_PROXY: &str =
+    "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy";
 
 /// What differs from one gateway to the next.
 #[derive(Clone, Debug)]
@@ -44,6 +49,10 @@ pub struct Plan {
     pub proxy_protocol: Option<ProxyProtocol>,
     /// How many counterparties may be connected at a time.
     pub connections: u64,
+    /// After how long a connection ends whose host is gone.
+    pub tcp_timeout: TcpTimeout,
+    /// After how long a session ends on which nothing is sent; none: it does not.
+    pub idle_timeout_ms: Option<u32>,
     /// What holds for connections that wait for their target, where a route does not say otherwise.
     pub hold: HoldPlan,
 }
@@ -85,6 +94,8 @@ pub fn render(plan: &Plan) -> Result<Value, TemplateError> {
     let overlay = plan.tls.as_ref().map(Overlay::new).transpose()?;
     render_listeners(&mut bootstrap, plan, overlay.as_ref())
         .ok_or(TemplateError("data listener with the filter"))?;
+    reject_tcp_timeout(&mut bootstrap, plan.tcp_timeout)
+        .ok_or(TemplateError("TCP timeout of the reject engine"))?;
     set_endpoint(
         &mut bootstrap,
         names::CLUSTER_CONTROL_PLANE,
@@ -117,6 +128,8 @@ fn render_listeners(bootstrap: &mut Value, plan: &Plan, overlay: Option<&Overlay
         // Statistics are found by the listener's name then, not by an address that may have port 0.
         *at(&mut listener, &["stat_prefix"])? = json!(name);
         *at(&mut listener, &["address"])? = socket_address(*address);
+        *at(&mut listener, &["tcp_keepalive"])? = keepalive(plan.tcp_timeout);
+        *listener.pointer_mut(USER_TIMEOUT)? = json!(plan.tcp_timeout.user_timeout_ms());
         let chain = at(&mut listener, &["filter_chains"])?
             .as_array_mut()?
             .first_mut()?;
@@ -125,13 +138,13 @@ fn render_listeners(bootstrap: &mut Value, plan: &Plan, overlay: Option<&Overlay
             .as_object_mut()?
             .insert("name".to_owned(), json!(name));
         let filters = at(chain, &["filters"])?.as_array_mut()?;
-        let is_wasm = |filter: &Value| {
-            filter
-                .pointer("/typed_config/@type")
-                .and_then(Value::as_str)
-                == Some(WASM_FILTER)
-        };
-        let wasm = filters.iter_mut().find(|filter| is_wasm(filter))?;
+        if let Some(ms) = plan.idle_timeout_ms {
+            let proxy = filters.iter_mut().find(|filter| is_of(filter, TCP_PROXY))?;
+            *at(proxy, &["typed_config", "idle_timeout"])? = json!(seconds(ms));
+        }
+        let wasm = filters
+            .iter_mut()
+            .find(|filter| is_of(filter, WASM_FILTER))?;
         let plugin = at(wasm, &["typed_config", "config"])?;
         *at(plugin, &["vm_config", "code", "local", "filename"])? = json!(plan.filter);
         plugin
@@ -146,6 +159,42 @@ fn render_listeners(bootstrap: &mut Value, plan: &Plan, overlay: Option<&Overlay
         });
     }
     Some(())
+}
+
+fn is_of(filter: &Value, kind: &str) -> bool {
+    filter
+        .pointer("/typed_config/@type")
+        .and_then(Value::as_str)
+        == Some(kind)
+}
+
+/// The reject engine's cluster is static; those of the engines come from the control plane.
+fn reject_tcp_timeout(bootstrap: &mut Value, timeout: TcpTimeout) -> Option<()> {
+    let clusters = at(bootstrap, &["static_resources", "clusters"])?.as_array_mut()?;
+    let mut clusters = clusters.iter_mut();
+    let cluster = clusters.find(|found| named(found, names::CLUSTER_REJECT_ENGINE))?;
+    *at(cluster, &["upstream_connection_options", "tcp_keepalive"])? = keepalive(timeout);
+    let socket = at(cluster, &["upstream_bind_config"])?;
+    *socket.pointer_mut(USER_TIMEOUT)? = json!(timeout.user_timeout_ms());
+    Some(())
+}
+
+fn keepalive(timeout: TcpTimeout) -> Value {
+    let Keepalive {
+        time_s,
+        interval_s,
+        probes,
+    } = timeout.keepalive();
+    json!({
+        "keepalive_time": time_s,
+        "keepalive_interval": interval_s,
+        "keepalive_probes": probes,
+    })
+}
+
+/// A duration as protobuf's JSON has it.
+fn seconds(ms: u32) -> String {
+    format!("{}.{:03}s", ms / 1_000, ms % 1_000)
 }
 
 fn settings(plan: &Plan) -> Value {
@@ -219,6 +268,8 @@ mod tests {
             admin: Admin::Socket("/run/admin.sock".into()),
             proxy_protocol: None,
             connections: 400,
+            tcp_timeout: TcpTimeout::DEFAULT,
+            idle_timeout_ms: None,
             hold: HoldPlan {
                 timeout_ms: 30_000,
                 per_route_max: 1,
@@ -312,6 +363,72 @@ mod tests {
         );
         let validation = &context["common_tls_context"]["validation_context_sds_secret_config"];
         assert_eq!(validation["name"], tls::SECRET_CLIENT_CA);
+    }
+
+    /// Every keepalive and user timeout that stands in a bootstrap.
+    fn tcp_timeouts(bootstrap: &Value) -> Vec<(Value, Value)> {
+        let lists = ["listeners", "clusters"].map(|list| &bootstrap["static_resources"][list]);
+        let parts = lists.into_iter().flat_map(|list| list.as_array().unwrap());
+        parts
+            .flat_map(|part| [part, &part["upstream_connection_options"]].map(|of| (part, of)))
+            .filter(|(_, of)| of["tcp_keepalive"].is_object())
+            .map(|(part, of)| {
+                let user_timeout = part
+                    .pointer(USER_TIMEOUT)
+                    .or(part["upstream_bind_config"].pointer(USER_TIMEOUT));
+                (of["tcp_keepalive"].clone(), user_timeout.unwrap().clone())
+            })
+            .collect()
+    }
+
+    fn idle_timeouts(bootstrap: &Value) -> Vec<Value> {
+        let listeners = bootstrap["static_resources"]["listeners"].as_array();
+        let chains = listeners.unwrap().iter().map(|l| &l["filter_chains"][0]);
+        chains
+            .flat_map(|chain| chain["filters"].as_array().unwrap())
+            .filter(|filter| is_of(filter, TCP_PROXY))
+            .map(|filter| filter["typed_config"]["idle_timeout"].clone())
+            .collect()
+    }
+
+    #[test]
+    fn every_listener_and_the_reject_engine_have_the_tcp_timeout() {
+        let tcp_timeout: TcpTimeout = "10s".parse().unwrap();
+        let wanted = (keepalive(tcp_timeout), json!(4_000));
+        let made = render(&Plan {
+            tcp_timeout,
+            ..plan()
+        });
+        assert_eq!(tcp_timeouts(&made.unwrap()), vec![wanted; 3]);
+    }
+
+    #[test]
+    fn the_files_as_they_stand_have_the_default_timeouts() {
+        let wanted = (
+            keepalive(TcpTimeout::DEFAULT),
+            json!(TcpTimeout::DEFAULT.user_timeout_ms()),
+        );
+        for (file, places) in [
+            (TEMPLATE, 2),
+            (include_str!("../../../envoy/existing.yaml"), 3),
+        ] {
+            let file: Value = serde_saphyr::from_str(file).unwrap();
+            assert_eq!(tcp_timeouts(&file), vec![wanted.clone(); places]);
+            assert_eq!(idle_timeouts(&file), ["0s"]);
+        }
+    }
+
+    #[test]
+    fn no_session_ends_for_being_idle_unless_that_is_asked_for() {
+        assert_eq!(idle_timeouts(&render(&plan()).unwrap()), ["0s", "0s"]);
+        let asked = Plan {
+            idle_timeout_ms: Some(90_500),
+            ..plan()
+        };
+        assert_eq!(
+            idle_timeouts(&render(&asked).unwrap()),
+            ["90.500s", "90.500s"]
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 
 /// Files of one place for a counterparty: its own socket; its engine's; and two more for engines' sockets that stay when
-/// their counterparty has gone, until the engine has read the last bytes or 30 s are over. A target keeps twice as many
+/// their counterparty has gone, until the engine has read the last bytes or the TCP timeout is over. A target keeps twice as many
 /// sockets as there are places: so one whose engines read nothing cannot use up the files of all others.
 const FILES_OF_A_CONNECTION: u64 = 4;
 /// Sockets of one target, for each place.

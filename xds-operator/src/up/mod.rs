@@ -282,6 +282,8 @@ impl<'a> Gateway<'a> {
             admin: admin.clone(),
             proxy_protocol: place.proxy_protocol.clone(),
             connections: capacity.connections,
+            tcp_timeout: args.ends.tcp_timeout,
+            idle_timeout_ms: args.ends.idle_timeout_ms,
             hold: HoldPlan {
                 timeout_ms: args.hold.timeout_ms,
                 per_route_max: args.hold.per_route_max,
@@ -625,7 +627,9 @@ fn start_control(
         .arg(args.source.conflict_policy.label());
     command
         .arg("--target-connections-max")
-        .arg(capacity.target_connections.to_string());
+        .arg(capacity.target_connections.to_string())
+        .arg("--tcp-timeout")
+        .arg(args.ends.tcp_timeout.to_string());
     // One for each worker, and the main thread's.
     command.arg("--vms").arg((workers + 1).to_string());
     let socket: OwnedFd = socket.try_clone().map_err(refused)?.into();

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use fixgw_core::rule::Target;
 
 use crate::api::ProxyVersion;
+use crate::tcp_timeout::TcpTimeout;
 
 pub mod resources;
 pub mod rollout;
@@ -29,4 +30,6 @@ pub struct Snapshot {
     pub endpoints: BTreeMap<Target, Vec<SocketAddr>>,
     /// Targets whose engines are told the counterparty's address by a PROXY protocol header, with its version.
     pub proxy_protocol: BTreeMap<Target, ProxyVersion>,
+    /// Targets whose Service says itself after how long a connection ends whose host is gone.
+    pub tcp_timeouts: BTreeMap<Target, TcpTimeout>,
 }

@@ -37,6 +37,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::Snapshot;
 use crate::api::ProxyVersion;
+use crate::tcp_timeout::{Keepalive, TcpTimeout};
 
 /// The runtime that Envoy's release binaries carry.
 const WASM_RUNTIME: &str = "envoy.wasm.runtime.v8";
@@ -52,14 +53,6 @@ const CONNECT_TIMEOUT_MS: u16 = 1_000;
 /// Sessions of one cluster. Envoy's default (1,024) would close session 1,025 at once; this is above any process's
 /// file descriptors.
 const CONNECTIONS_MAX: u32 = 1_000_000;
-/// Silence after which an engine is asked whether it is still there; with three probes, 30 s in all.
-const KEEPALIVE_IDLE_S: u32 = 15;
-/// Pause between the probes.
-const KEEPALIVE_INTERVAL_S: u32 = 5;
-/// Probes without an answer until the connection counts as dead.
-const KEEPALIVE_PROBES: u32 = 3;
-/// Bytes sent and not acknowledged for this long: the engine's machine is gone (keepalive does not act then).
-const USER_TIMEOUT_MS: i64 = 30_000;
 /// `IPPROTO_TCP`: socket options are numbers in Envoy's configuration, and Envoy's own (Linux) are meant.
 const IPPROTO_TCP: i64 = 6;
 /// `TCP_USER_TIMEOUT` on Linux.
@@ -73,6 +66,8 @@ pub struct ProxySettings {
     /// Connections that each proxy keeps to one target, those included whose counterparty has gone and whose bytes the
     /// engine has not read yet.
     pub target_connections_max: u32,
+    /// After how long a connection to an engine ends whose host is gone, where its Service does not say so itself.
+    pub tcp_timeout: TcpTimeout,
 }
 
 impl From<WasmVm> for ProxySettings {
@@ -81,6 +76,7 @@ impl From<WasmVm> for ProxySettings {
         Self {
             vm,
             target_connections_max: CONNECTIONS_MAX,
+            tcp_timeout: TcpTimeout::DEFAULT,
         }
     }
 }
@@ -155,13 +151,24 @@ pub fn number_of(version: &str) -> Option<u64> {
         .and_then(|(number, _)| number.parse().ok())
 }
 
+/// How the connections to a target are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClusterSettings {
+    /// The version of the PROXY protocol header before its engines' first byte, if there is one.
+    pub proxy_protocol: Option<ProxyVersion>,
+    /// After how long one ends whose host is gone.
+    pub tcp_timeout: TcpTimeout,
+    /// How many there may be.
+    pub connections_max: u32,
+}
+
 /// One target of a table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TargetResources {
     /// Which.
     pub target: Target,
-    /// The version of the PROXY protocol header before its engines' first byte, if there is one.
-    pub proxy_protocol: Option<ProxyVersion>,
+    /// What its cluster was made of.
+    pub settings: ClusterSettings,
     /// Its cluster.
     pub cluster: Arc<Resource>,
     /// Its endpoints, perhaps none.
@@ -175,14 +182,13 @@ impl TargetResources {
     fn new(
         target: &Target,
         addresses: &[SocketAddr],
-        proxy_protocol: Option<ProxyVersion>,
-        connections_max: u32,
+        settings: ClusterSettings,
         before: Option<&Self>,
     ) -> Self {
         let cluster = before
-            .filter(|before| before.proxy_protocol == proxy_protocol)
+            .filter(|before| before.settings == settings)
             .map_or_else(
-                || Arc::new(cluster(target, proxy_protocol, connections_max)),
+                || Arc::new(cluster(target, settings)),
                 |before| before.cluster.clone(),
             );
         let no_endpoints = before.map_or_else(
@@ -196,7 +202,7 @@ impl TargetResources {
         };
         Self {
             target: target.clone(),
-            proxy_protocol,
+            settings,
             cluster,
             endpoints,
             no_endpoints,
@@ -235,8 +241,7 @@ impl Goal {
     }
 
     /// Translates the snapshot that follows, for the same VM. Endpoints change far more often than the rest, which is
-    /// shared with what was made before: a revision names one table for good, and a target with its PROXY protocol one
-    /// cluster.
+    /// shared with what was made before: a revision names one table for good, and a target with its settings one cluster.
     #[must_use]
     pub fn next(&self, snapshot: &Snapshot, settings: &ProxySettings) -> Self {
         let table = if snapshot.revision == self.revision {
@@ -250,10 +255,14 @@ impl Goal {
         };
         let target = |(target, addresses): (&Target, &Vec<SocketAddr>)| {
             let name = target.as_str();
-            let proxy_protocol = snapshot.proxy_protocol.get(target).copied();
+            let own_timeout = snapshot.tcp_timeouts.get(target).copied();
+            let settings = ClusterSettings {
+                proxy_protocol: snapshot.proxy_protocol.get(target).copied(),
+                tcp_timeout: own_timeout.unwrap_or(settings.tcp_timeout),
+                connections_max: settings.target_connections_max,
+            };
             let before = self.targets.get(name);
-            let most = settings.target_connections_max;
-            let made = TargetResources::new(target, addresses, proxy_protocol, most, before);
+            let made = TargetResources::new(target, addresses, settings, before);
             (name.to_owned(), made)
         };
         Self {
@@ -266,11 +275,7 @@ impl Goal {
 
 /// The cluster of a target. Its endpoints come over the same stream.
 #[must_use]
-pub fn cluster(
-    target: &Target,
-    proxy_protocol: Option<ProxyVersion>,
-    connections_max: u32,
-) -> Resource {
+pub fn cluster(target: &Target, settings: ClusterSettings) -> Resource {
     let content = Cluster {
         name: target.as_str().to_owned(),
         cluster_discovery_type: Some(cluster::ClusterDiscoveryType::Type(
@@ -288,7 +293,7 @@ pub fn cluster(
         }),
         circuit_breakers: Some(CircuitBreakers {
             thresholds: vec![circuit_breakers::Thresholds {
-                max_connections: Some(count(connections_max)),
+                max_connections: Some(count(settings.connections_max)),
                 max_pending_requests: Some(count(CONNECTIONS_MAX)),
                 max_requests: Some(count(CONNECTIONS_MAX)),
                 max_retries: Some(count(CONNECTIONS_MAX)),
@@ -297,21 +302,17 @@ pub fn cluster(
             ..Default::default()
         }),
         upstream_connection_options: Some(UpstreamConnectionOptions {
-            tcp_keepalive: Some(TcpKeepalive {
-                keepalive_probes: Some(count(KEEPALIVE_PROBES)),
-                keepalive_time: Some(count(KEEPALIVE_IDLE_S)),
-                keepalive_interval: Some(count(KEEPALIVE_INTERVAL_S)),
-            }),
+            tcp_keepalive: Some(keepalive(settings.tcp_timeout)),
             ..Default::default()
         }),
         upstream_bind_config: Some(BindConfig {
-            socket_options: vec![user_timeout()],
+            socket_options: vec![user_timeout(settings.tcp_timeout)],
             ..Default::default()
         }),
         // With a shared pool, sessions that wait for one host share its failed attempts.
         // INVARIANT: with it, a connection whose header names one counterparty could carry another's session, too.
         connection_pool_per_downstream_connection: true,
-        transport_socket: proxy_protocol.map(header_before_bytes),
+        transport_socket: settings.proxy_protocol.map(header_before_bytes),
         ..Default::default()
     };
     Resource::new(target.as_str().to_owned(), &content)
@@ -463,13 +464,28 @@ fn transport_socket<T: Message + Name>(name: &str, content: &T) -> TransportSock
     }
 }
 
-fn user_timeout() -> SocketOption {
+fn keepalive(timeout: TcpTimeout) -> TcpKeepalive {
+    let Keepalive {
+        time_s,
+        interval_s,
+        probes,
+    } = timeout.keepalive();
+    TcpKeepalive {
+        keepalive_probes: Some(count(probes)),
+        keepalive_time: Some(count(time_s)),
+        keepalive_interval: Some(count(interval_s)),
+    }
+}
+
+fn user_timeout(timeout: TcpTimeout) -> SocketOption {
     SocketOption {
         description: "TCP_USER_TIMEOUT".to_owned(),
         level: IPPROTO_TCP,
         name: TCP_USER_TIMEOUT,
         state: socket_option::SocketState::StatePrebind.into(),
-        value: Some(socket_option::Value::IntValue(USER_TIMEOUT_MS)),
+        value: Some(socket_option::Value::IntValue(
+            timeout.user_timeout_ms().into(),
+        )),
         ..Default::default()
     }
 }

@@ -645,6 +645,7 @@ mod tests {
     use fixgw_core::rule::Target;
 
     use super::*;
+    use crate::tcp_timeout::TcpTimeout;
 
     fn ask(kind: Kind, names: impl Iterator<Item = String>) -> DeltaDiscoveryRequest {
         DeltaDiscoveryRequest {
@@ -656,8 +657,13 @@ mod tests {
 
     fn clusters(count: usize) -> Vec<Arc<Resource>> {
         let target = |index| Target::service("t", &format!("engine-{index:04}"), 1);
+        let settings = resources::ClusterSettings {
+            proxy_protocol: None,
+            tcp_timeout: TcpTimeout::DEFAULT,
+            connections_max: 1,
+        };
         (0..count)
-            .map(|index| Arc::new(resources::cluster(&target(index), None, 1)))
+            .map(|index| Arc::new(resources::cluster(&target(index), settings)))
             .collect()
     }
 
