@@ -15,6 +15,7 @@ mod documents;
 mod drain;
 mod examples;
 mod existing;
+mod gone;
 mod harness;
 mod hold;
 mod proxy;

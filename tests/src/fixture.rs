@@ -90,9 +90,15 @@ pub fn service_yaml(name: &str) -> String {
 /// As [`service_yaml`], for a Service whose engines want a PROXY protocol header of this version.
 #[must_use]
 pub fn proxied_service_yaml(name: &str, version: &str) -> String {
+    annotated_service_yaml(name, &format!("fixgateway.io/proxy-protocol: {version}"))
+}
+
+/// As [`service_yaml`], with an annotation.
+#[must_use]
+pub fn annotated_service_yaml(name: &str, annotation: &str) -> String {
     service_yaml(name).replace(
         " }\nspec:",
-        &format!(", annotations: {{ fixgateway.io/proxy-protocol: {version} }} }}\nspec:"),
+        &format!(", annotations: {{ {annotation} }} }}\nspec:"),
     )
 }
 

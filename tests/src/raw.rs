@@ -1,11 +1,11 @@
 //! A client that sends exactly the bytes it is given, in exactly the writes it is given.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::process::{EVENT_WAIT_MAX, journal};
-use crate::socket::{connect_from, reset};
+use crate::socket::{FourTuple, connect_from, fall_silent, reset};
 
 /// A plain TCP connection.
 pub struct RawClient {
@@ -34,6 +34,21 @@ impl RawClient {
         Self::over(stream)
     }
 
+    /// The next connection to a listener, which is non-blocking, if there is one: the other end of what clients are.
+    #[must_use]
+    pub fn accepted(listener: &TcpListener) -> Option<Self> {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                stream
+                    .set_nonblocking(false)
+                    .expect("a socket can be made blocking");
+                Some(Self::over(stream))
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+            Err(error) => panic!("cannot accept: {error}"),
+        }
+    }
+
     fn over(stream: TcpStream) -> Self {
         stream
             .set_nodelay(true)
@@ -50,6 +65,21 @@ impl RawClient {
         self.stream
             .local_addr()
             .expect("a connected socket has an address")
+    }
+
+    /// The other end's address and this one's, as the other end's kernel lists them.
+    #[must_use]
+    pub fn from_the_other_end(&self) -> FourTuple {
+        let other = self.stream.peer_addr();
+        (
+            other.expect("a connected socket has a peer"),
+            self.address(),
+        )
+    }
+
+    /// Answers nothing any more, as when its host is gone.
+    pub fn fall_silent(&self) {
+        fall_silent(&self.stream);
     }
 
     /// All bytes in one write.

@@ -5,12 +5,27 @@
 use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::process::Command;
 use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, Type};
 
+use crate::tool;
+
 /// `ESTABLISHED` in `/proc/net/tcp`.
 const STATE_ESTABLISHED: &str = "01";
+
+/// What a connection waits for in `/proc/net/tcp`: its keepalive.
+const TIMER_KEEPALIVE: &str = "02";
+
+/// The times of `/proc/net/tcp` are in hundredths of a second.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Has the kernel drop what arrives at the socket on standard input with a TTL below 255 (`IP_MINTTL`, 21 on Linux): all
+/// that this machine sends. No crate that we have sets this option, and `unsafe` is forbidden.
+const DROP_ALL: &str =
+    "import socket; socket.socket(fileno=0).setsockopt(socket.IPPROTO_IP, 21, 255)";
 
 /// Local and remote address of a connection.
 pub type FourTuple = (SocketAddr, SocketAddr);
@@ -71,6 +86,47 @@ pub fn connect_from(
     socket.bind(&SocketAddr::new(source, 0).into())?;
     socket.connect_timeout(&address.into(), within)?;
     Ok(socket.into())
+}
+
+/// What one end of a connection, on which nothing is under way, does to learn whether the other one is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keepalive {
+    /// When it asks next.
+    pub asks_in: Duration,
+    /// How often it has asked since the last answer.
+    pub unanswered: u32,
+}
+
+/// The keepalive of the end at `local`; none while bytes are under way, or without keepalive.
+#[must_use]
+pub fn keepalive((local, remote): FourTuple) -> Option<Keepalive> {
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux lists its connections");
+    table.lines().skip(1).find_map(|line| {
+        let columns: Vec<&str> = line.split_ascii_whitespace().collect();
+        let ends = (address(columns.get(1)?)?, address(columns.get(2)?)?);
+        let (timer, ticks) = columns.get(5)?.split_once(':')?;
+        if ends != (local, remote) || timer != TIMER_KEEPALIVE {
+            return None;
+        }
+        Some(Keepalive {
+            asks_in: TICK * u32::from_str_radix(ticks, 16).ok()?,
+            unanswered: columns.get(8)?.parse().ok()?,
+        })
+    })
+}
+
+/// From now on this end of an IPv4 connection answers nothing, as when its host is gone: the kernel drops what arrives for
+/// it. That needs no rights; a network of the test's own, or a filter, would need some that a container may not have.
+pub fn fall_silent(stream: &TcpStream) {
+    let socket = stream.try_clone().expect("a socket can be cloned");
+    let told = Command::new(tool::python())
+        .args(["-c", DROP_ALL])
+        .stdin(OwnedFd::from(socket))
+        .status();
+    assert!(
+        told.is_ok_and(|status| status.success()),
+        "IP_MINTTL is set"
+    );
 }
 
 /// Ends a connection with a reset, as some health checks do.
