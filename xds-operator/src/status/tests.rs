@@ -50,6 +50,7 @@ fn snapshot(table: &Table) -> Snapshot {
         revision: table.revision(),
         endpoints: endpoints.collect(),
         proxy_protocol: BTreeMap::new(),
+        tcp_timeouts: BTreeMap::new(),
     }
 }
 
