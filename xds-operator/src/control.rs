@@ -17,11 +17,14 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::cli::{ControlArgs, Xds};
+use crate::message::count;
 use crate::pipeline::settle::Times;
 use crate::pipeline::{Outcome, Pipeline};
 use crate::receive::fleet::{AllSessions, Fleet};
+use crate::receive::lag::Lag;
 use crate::said::{Counts, Said, Speaker};
 use crate::source::directory::{Directory, DirectoryError};
 use crate::state::{StateDirectory, StateError};
@@ -32,6 +35,9 @@ use crate::xds::Snapshot;
 use crate::xds::resources::{ProxySettings, WasmVm};
 use crate::xds::rollout::{Follows, Happened};
 use crate::xds::server::{Event, Outputs, ServeError, Server, What};
+
+/// How often VMs are looked at of which nothing new is heard.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Why there is no control plane.
 #[derive(Debug, Error)]
@@ -334,14 +340,31 @@ fn tell(
         tokio::spawn(async move {
             let mut told = None;
             let mut told_counts = Counts::default();
-            while fleet.changed().await.is_ok() {
+            let (mut lag, started) = (Lag::default(), Instant::now());
+            let mut look = interval(LOOK);
+            look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                let changed = tokio::select! {
+                    changed = fleet.changed() => changed,
+                    _ = look.tick() => Ok(()),
+                };
+                if changed.is_err() {
+                    return;
+                }
                 let now = fleet.borrow_and_update().clone();
+                let served = *revision.borrow();
+                for (severity, line) in lag.look(&now, served, started.elapsed()) {
+                    of_fleet.say(&Said::gateway(severity, line));
+                }
                 let counts = counts(&now);
                 if counts != told_counts {
+                    if let Some(line) = panics(told_counts.panics, counts.panics) {
+                        of_fleet.say(&Said::gateway(Severity::Error, line));
+                    }
                     told_counts = counts;
                     of_fleet.say(&Said::Counts(counts));
                 }
-                let now = applied(&now, *revision.borrow(), vms);
+                let now = applied(&now, served, vms);
                 if let Some((revision, readiness, vms)) = now
                     && told != Some((revision, readiness))
                 {
@@ -402,6 +425,16 @@ fn status_now(
         // It was loaded before it was published.
         Err(_) => Status::default(),
     }
+}
+
+/// What people are told when panics were counted. The counts of a VM go with it.
+fn panics(before: u64, now: u64) -> Option<String> {
+    let new = now.checked_sub(before).filter(|new| *new > 0)?;
+    let panics = count(new, "panic");
+    Some(format!(
+        "{panics} in the filter contained: at most one connection closed for each; please report it, with the line in the proxy's \
+         log that says where"
+    ))
 }
 
 /// The counts of all live VMs.

@@ -33,11 +33,10 @@ pub async fn listeners(admin: &Admin) -> Option<BTreeMap<String, String>> {
     addresses(&ask(admin, "/listeners?format=json").await?)
 }
 
-/// What Envoy counts of connections that it refuses by itself, by name; `None` while Envoy does not answer.
+/// What Envoy counts of connections that it refuses by itself, and of VMs that it made anew, by name; `None` while Envoy does not answer.
 pub async fn refusal_statistics(admin: &Admin) -> Option<BTreeMap<String, u64>> {
     // A regular expression with `|`, which a URL writes so.
-    let path =
-        "/stats?filter=proxy_proto%7Cdownstream_pre_cx_timeout%7Cdownstream_global_cx_overflow";
+    let path = "/stats?filter=proxy_proto%7Cdownstream_pre_cx_timeout%7Cdownstream_global_cx_overflow%7Cvm_reload_success";
     Some(counters(&ask(admin, path).await?))
 }
 

@@ -1,5 +1,5 @@
-//! How many connections did Envoy refuse by itself, before our filter saw them? Read from its statistics, and told in a
-//! line for each listener when a count has moved.
+//! What did Envoy do by itself that our filter cannot tell? It refused connections before the filter saw them, and made a
+//! VM anew that had failed. Read from its statistics, and told in a line when a count has moved.
 //!
 //! The lines are pure ([`Tally`]); [`watch`] asks and speaks.
 
@@ -24,6 +24,9 @@ const REFUSED: [&str; 5] = [
     "versions.v2.error",
     "versions.v2.disallowed",
 ];
+
+/// How often Envoy made the VM of the data listeners' filter (`fixgw`) anew.
+const VMS_RELOADED: &str = "wasm.fixgw.vm_reload_success";
 
 /// What was told of one listener.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,6 +65,7 @@ struct Told {
 pub struct Tally {
     told: Vec<Told>,
     connections: u64,
+    reloads: u64,
 }
 
 impl Tally {
@@ -80,7 +84,20 @@ impl Tally {
         Self {
             told: listeners.into_iter().map(told).collect(),
             connections,
+            reloads: 0,
         }
+    }
+
+    /// What is new about VMs. Envoy makes one anew at the first connection to its worker after the failure.
+    pub fn failure(&mut self, statistics: &BTreeMap<String, u64>) -> Option<String> {
+        let now = statistics.get(VMS_RELOADED).copied().unwrap_or(0);
+        let before = std::mem::replace(&mut self.reloads, now);
+        (now > before).then(|| {
+            format!(
+                "a VM of the filter failed and was made anew, with its table ({now} since the start): the sessions that were its \
+                 worker's end at their next byte, all others go on; Envoy's log says why"
+            )
+        })
     }
 
     /// What is new.
@@ -125,6 +142,9 @@ pub async fn watch(admin: Admin, mut tally: Tally, voice: Speaker) {
         let Some(statistics) = admin::refusal_statistics(&admin).await else {
             continue;
         };
+        if let Some(line) = tally.failure(&statistics) {
+            voice.say(&Said::gateway(Severity::Error, line));
+        }
         for line in tally.change(&statistics) {
             voice.say(&Said::gateway(Severity::Warn, line));
         }
@@ -176,6 +196,16 @@ mod tests {
                 "5 connections on second refused: 400 are open, which is all that Envoy has files for, see ulimit -n (5 since the start)",
             ]
         );
+    }
+
+    #[test]
+    fn a_vm_that_was_made_anew_is_told() {
+        let mut tally = Tally::new([], 1);
+        assert_eq!(tally.failure(&BTreeMap::new()), None);
+        let moved = statistics(&[(VMS_RELOADED, 2), ("wasm.fix-routes.vm_reload_success", 7)]);
+        let line = tally.failure(&moved).unwrap_or_default();
+        assert!(line.contains("(2 since the start)"), "{line}");
+        assert_eq!(tally.failure(&moved), None);
     }
 
     #[test]
