@@ -6,7 +6,8 @@
 //!
 //! INVARIANT: calls belong to the data root: a control root's calls die with it at the next update.
 //! INVARIANT: `on_configure` refuses only what follows from the bytes alone. Then the canary has refused it before any
-//! worker sees it; a worker that refused by itself would spoil its VM for every later table.
+//! worker sees it; a worker that refused by itself, or trapped, would spoil Envoy for every later table. So where there is a
+//! data root, images are read in its callbacks: what fails there ends one VM, which comes back.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -36,6 +37,8 @@ const TICK: Duration = Duration::from_millis(100);
 const CLOSES_PER_TICK_MAX: usize = 64;
 /// Connections that one tick asks how far they are: each costs a call or two.
 const ASKED_PER_TICK_MAX: usize = 1_024;
+/// How long a VM waits that could not take what the others have, before it tries again: reading a large table takes long.
+const CATCH_UP_MS: u64 = 10_000;
 /// What one report may take: no longer than the next ones may wait.
 const REPORT_TIMEOUT: Duration = Duration::from_millis(report::HEARTBEAT_MS);
 /// What one call with records may take.
@@ -72,6 +75,8 @@ struct Sharing {
     left: Option<u64>,
     /// Whether this VM wrote last, and so has to look whether it is there.
     wrote: bool,
+    /// Revision of the others that this VM tried to take last, and when.
+    tried: Option<(u64, u64)>,
 }
 
 /// Makes a root context. Runs outside of any containment, so it must not fail.
@@ -113,18 +118,18 @@ impl RootContext for Root {
         contained("the deadlines", || self.serve_deadlines());
         contained("the held connections", || self.serve_held());
         contained("the engines' answers", || self.look_at_tried());
-        contained("the shared data", || {
-            catch_up();
-            for (part, sharing) in Part::ALL.into_iter().zip(&mut self.sharing) {
-                share(part, sharing);
-            }
-        });
+        contained("an update", take_left);
+        for (part, sharing) in Part::ALL.into_iter().zip(&mut self.sharing) {
+            contained("what the others have", || catch_up(part, sharing));
+            contained("the shared data", || share(part, sharing));
+        }
         contained("the report", send_report);
         contained("the records", send_records);
     }
 
     fn on_queue_ready(&mut self, queue: u32) {
         contained("the queue", || host::empty(queue));
+        contained("an update", take_left);
         contained("the held connections", || self.serve_held());
     }
 
@@ -144,10 +149,10 @@ impl Root {
         };
         let taken = if bytes.starts_with(&table::MAGIC) {
             self.role = Role::Control;
-            take_table(bytes)
+            receive(Part::Routes, bytes)
         } else if bytes.starts_with(&readiness::MAGIC) {
             self.role = Role::Control;
-            take_readiness(bytes)
+            receive(Part::Readiness, bytes)
         } else {
             self.role = Role::Data;
             configure_data(&bytes).map(|plugin| self.plugin = plugin)
@@ -243,6 +248,35 @@ fn wake() {
     }
 }
 
+/// An update has come. Where there is no data root, this may be the canary, which must refuse what cannot be read.
+fn receive(part: Part, image: Vec<u8>) -> Result<(), String> {
+    let Some(queue) = worker::with(|worker| worker.queue()) else {
+        return take(part, image);
+    };
+    worker::with(|worker| worker.leave(part, image));
+    // If that does not work, the next tick does.
+    let _ = host::wake(queue);
+    Ok(())
+}
+
+/// Takes what was left to the data root.
+fn take_left() {
+    for part in Part::ALL {
+        if let Some(image) = worker::with(|worker| worker.take_left(part))
+            && let Err(why) = take(part, image)
+        {
+            host::log_error(&format!("an update is not taken: {why}"));
+        }
+    }
+}
+
+fn take(part: Part, image: Vec<u8>) -> Result<(), String> {
+    match part {
+        Part::Routes => take_table(image),
+        Part::Readiness => take_readiness(image),
+    }
+}
+
 fn take_table(image: Vec<u8>) -> Result<(), String> {
     let table = Table::load(image).map_err(|error| error.to_string())?;
     worker::with(|worker| worker.take_table(table));
@@ -272,8 +306,10 @@ fn configure_data(json: &[u8]) -> Result<Rc<Plugin>, String> {
     Ok(Rc::new(plugin))
 }
 
-/// A VM that came back has no table: it takes what the others left for it, before its first connection is read.
+/// A VM that came back has no table: it takes what the others left for it, before its first connection is read. And what was
+/// left to the data root is taken by then in any case.
 pub(crate) fn restore() {
+    contained("an update", take_left);
     for part in Part::ALL {
         if worker::with(|worker| worker.revision(part).is_none()) {
             take_shared(part);
@@ -282,12 +318,21 @@ pub(crate) fn restore() {
 }
 
 /// A VM that came back in the moment between an update and its sharing has an older table than the others, and no
-/// update will come for it.
-fn catch_up() {
-    for part in Part::ALL {
-        if shared_revision(part) > worker::with(|worker| worker.revision(part)) {
-            take_shared(part);
-        }
+/// update will come for it. Nor will one for a VM that could not take it.
+fn catch_up(part: Part, sharing: &mut Sharing) {
+    let Some(revision) = shared_revision(part) else {
+        return;
+    };
+    if Some(revision) <= worker::with(|worker| worker.revision(part)) {
+        return;
+    }
+    let now_ms = host::monotonic_ms().unwrap_or(0);
+    let waits =
+        |(tried, since_ms)| tried == revision && now_ms.saturating_sub(since_ms) < CATCH_UP_MS;
+    if !sharing.tried.is_some_and(waits) {
+        // Before it is tried: it may not come back from that.
+        sharing.tried = Some((revision, now_ms));
+        take_shared(part);
     }
 }
 
@@ -299,10 +344,7 @@ fn take_shared(part: Part) {
         return;
     }
     // What is there was taken over by another VM before, so nothing can be wrong with it.
-    let _ = match part {
-        Part::Routes => take_table(image),
-        Part::Readiness => take_readiness(image),
-    };
+    let _ = take(part, image);
 }
 
 /// Puts what this VM uses where a VM that comes back will find it. From the tick and not from `on_configure`, because

@@ -91,6 +91,9 @@ pub(crate) struct Worker {
     /// By which this VM's data root is woken.
     queue: Option<u32>,
     has_served: bool,
+    /// Updates that the data root has not read yet.
+    left_routes: Option<Vec<u8>>,
+    left_readiness: Option<Vec<u8>>,
     /// Records on their way out, by the cluster that they go to.
     outboxes: BTreeMap<String, Outbox>,
     /// When to report.
@@ -274,6 +277,23 @@ impl Worker {
     /// Envoy's `node.id`.
     pub(crate) fn node_id(&self) -> &str {
         &self.node_id
+    }
+
+    /// Leaves an update to the data root; a newer one takes its place.
+    pub(crate) fn leave(&mut self, part: Part, image: Vec<u8>) {
+        *self.left(part) = Some(image);
+    }
+
+    /// The update that was left, once.
+    pub(crate) fn take_left(&mut self, part: Part) -> Option<Vec<u8>> {
+        self.left(part).take()
+    }
+
+    const fn left(&mut self, part: Part) -> &mut Option<Vec<u8>> {
+        match part {
+            Part::Routes => &mut self.left_routes,
+            Part::Readiness => &mut self.left_readiness,
+        }
     }
 
     /// Takes over a table. An older one than the current is ignored: it can come late, or from a control plane that is
