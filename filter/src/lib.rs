@@ -7,6 +7,8 @@
 //! ([`contain`]), never writes a FIX byte, and never logs a field's value.
 
 mod contain;
+#[cfg(feature = "test-faults")]
+mod fault;
 mod host;
 mod places;
 mod root;

@@ -167,6 +167,8 @@ impl Root {
     }
 
     fn serve_deadlines(&self) {
+        #[cfg(feature = "test-faults")]
+        crate::fault::on_tick();
         let Ok(now_ms) = host::monotonic_ms() else {
             return;
         };
@@ -279,6 +281,8 @@ fn take(part: Part, image: Vec<u8>) -> Result<(), String> {
 
 fn take_table(image: Vec<u8>) -> Result<(), String> {
     let table = Table::load(image).map_err(|error| error.to_string())?;
+    #[cfg(feature = "test-faults")]
+    crate::fault::on_table(&table);
     worker::with(|worker| worker.take_table(table));
     wake();
     Ok(())

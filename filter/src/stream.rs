@@ -120,6 +120,8 @@ impl StreamContext for Stream {
     fn on_downstream_close(&mut self, who: PeerType) {
         let (id, plugin) = (self.id, &self.plugin);
         contained("on_downstream_close", || {
+            #[cfg(feature = "test-faults")]
+            crate::fault::on_close();
             // It may have been let go without having heard of it.
             let record = if worker::with(|worker| worker.is_tried(id)) {
                 let upstream = host::upstream();
@@ -150,8 +152,8 @@ fn received(id: u32, plugin: &Plugin, size: usize, end: bool) -> Result<Phase, H
         let bytes_max = plugin.settings().read_limits().bytes_max;
         host::downstream_data(size.min(bytes_max.saturating_add(1)))?
     };
-    #[cfg(feature = "test-panic")]
-    panic_on_request(&buffer);
+    #[cfg(feature = "test-faults")]
+    crate::fault::on_data(&buffer);
     match worker::with(|worker| worker.received(id, &buffer, end)) {
         Some(step) => {
             let phase = perform(id, plugin, step);
@@ -262,16 +264,5 @@ fn send(plugin: &Plugin, record: &DecisionRecord) {
             worker::with(|worker| worker.push_record(cluster, encoded));
         }
         None => host::log(record.severity(), &decision::json_line(record, &origin)),
-    }
-}
-
-/// For the tests of containment and of a VM that comes back: no release build has this.
-#[cfg(feature = "test-panic")]
-fn panic_on_request(buffer: &[u8]) {
-    let asked = |request: &[u8]| buffer.windows(request.len()).any(|bytes| bytes == request);
-    assert!(!asked(b"\x0149=PANIC\x01"), "the test build was asked to");
-    if asked(b"\x0149=TRAP\x01") {
-        // What nothing can catch: the whole VM fails.
-        core::arch::wasm32::unreachable();
     }
 }

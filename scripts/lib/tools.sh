@@ -117,4 +117,4 @@ envoy_path() {
 haproxy_path() { printf '%s\n' "${FIXGW_HAPROXY:-/usr/sbin/haproxy}"; }
 
 filter_path() { printf '%s/target/filter/fixgw_filter.wasm\n' "$ROOT"; }
-filter_panic_path() { printf '%s/target/filter/fixgw_filter_test_panic.wasm\n' "$ROOT"; }
+filter_faults_path() { printf '%s/target/filter/fixgw_filter_test_faults.wasm\n' "$ROOT"; }

@@ -29,7 +29,7 @@ fn a_panic_closes_its_own_connection_and_no_other() {
         Route::new("panic", "light").value("SenderCompID49", "PANIC"),
     ]);
     let gateway = Setup::over(&directory)
-        .filter(&tool::filter_that_panics())
+        .filter(&tool::filter_with_faults())
         .endpoint("engine", tap.address())
         .endpoint("light", light.address())
         .start();

@@ -247,7 +247,7 @@ fn two_listeners_of_one_envoy_have_rules_of_their_own() {
 #[test]
 fn a_vm_that_traps_has_its_inline_routes_back() {
     let (equities, algo) = (EchoEngine::start("equities"), EchoEngine::start("algo"));
-    let existing = Existing::start(&tool::filter_that_panics(), [&equities, &algo], &[]);
+    let existing = Existing::start(&tool::filter_with_faults(), [&equities, &algo], &[]);
     for fault in ["PANIC", "TRAP"] {
         let mut client = existing.log_on("127.0.0.1", &fix::logon("FIX.4.4", fault, "VENUE", &[]));
         assert_eq!(client.take_to_end(), b"", "{fault}");

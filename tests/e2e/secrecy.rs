@@ -254,7 +254,7 @@ fn nothing_that_a_logon_brought_is_kept_on_disk() {
         .priority(5)]);
     let mut gateway = Setup::over(&directory)
         .endpoint("light", light.address())
-        .filter(&tool::filter_that_panics())
+        .filter(&tool::filter_with_faults())
         .arguments(["--envoy-log-level", "info"])
         .start();
     play(&gateway, &light);

@@ -3,6 +3,7 @@
 //! Not a FIX engine. It is for tests of who reaches whom and with which bytes, where two hundred
 //! QuickFIX processes would test the machine instead.
 
+use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +16,10 @@ use crate::socket::KeptPort;
 struct Log {
     /// What each accepted connection has sent, in the order of acceptance.
     connections: Mutex<Vec<Vec<u8>>>,
+    /// Their sockets, in the same order.
+    sockets: Mutex<Vec<TcpStream>>,
+    /// Which of them have ended.
+    ended: Mutex<BTreeSet<usize>>,
     stopping: AtomicBool,
 }
 
@@ -82,6 +87,22 @@ impl EchoEngine {
             .clone()
     }
 
+    /// Sends something on a connection by itself.
+    pub fn say(&self, connection: usize, bytes: &[u8]) {
+        let sockets = self.log.sockets.lock();
+        let mut socket = &sockets.unwrap_or_else(PoisonError::into_inner)[connection];
+        socket.write_all(bytes).expect("the connection takes bytes");
+    }
+
+    /// Whether the other side has ended a connection.
+    #[must_use]
+    pub fn has_ended(&self, connection: usize) -> bool {
+        let ended = self.log.ended.lock();
+        ended
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(&connection)
+    }
+
     /// Waits until it has exactly one connection that has sent `count` bytes or more, and returns them.
     #[must_use]
     pub fn wait_received(&self, count: usize) -> Vec<u8> {
@@ -109,6 +130,8 @@ impl Log {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
             connections.push(Vec::new());
+            let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+            sockets.push(stream.try_clone().expect("a socket can be cloned"));
             connections.len() - 1
         };
         let mut answer = greeting.to_vec();
@@ -126,5 +149,7 @@ impl Log {
             answer.clear();
         }
         let _ = stream.shutdown(Shutdown::Both);
+        let ended = self.ended.lock();
+        ended.unwrap_or_else(PoisonError::into_inner).insert(index);
     }
 }

@@ -27,6 +27,9 @@ pub const TLS_LISTENER: &str = "secure";
 /// The listener that most tests use.
 pub const LISTENER: &str = "main";
 
+/// So many connections are made for one on a certain worker. It takes one more than the others have more of.
+const CONNECTIONS_FOR_A_WORKER_MAX: usize = 64;
+
 /// What `fixgw up` is started with.
 pub struct Setup {
     directory: PathBuf,
@@ -406,17 +409,67 @@ impl Gateway {
     /// Envoy's counters and gauges: name and value.
     #[must_use]
     pub fn statistics(&self) -> BTreeMap<String, u64> {
+        self.statistics_with("")
+    }
+
+    /// Those with this in their name.
+    fn statistics_with(&self, part: &str) -> BTreeMap<String, u64> {
         let admin = self
             .admin
             .expect("the gateway was set up with an admin interface");
         let mut client = RawClient::connect(admin);
-        client.send(b"GET /stats HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n");
+        let request = format!(
+            "GET /stats?filter={part} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n"
+        );
+        client.send(request.as_bytes());
         let answer = client.take_to_end();
         let answer = String::from_utf8_lossy(&answer);
         let lines = answer.lines().filter_map(|line| line.rsplit_once(": "));
         lines
             .filter_map(|(name, value)| Some((name.to_owned(), value.trim().parse().ok()?)))
             .collect()
+    }
+
+    /// Connections to the usual listener that each worker has taken so far.
+    fn taken_by_workers(&self) -> Vec<u64> {
+        let counts = self.statistics_with(&format!("listener.{LISTENER}.worker_"));
+        (0..WORKERS)
+            .map(|worker| {
+                counts[&format!("listener.{LISTENER}.worker_{worker}.downstream_cx_total")]
+            })
+            .collect()
+    }
+
+    /// Connects to the usual listener, and says which worker took it. Nobody else may connect meanwhile.
+    #[must_use]
+    pub fn connect(&self) -> (RawClient, usize) {
+        self.worker_of(|| RawClient::connect(self.address()))
+    }
+
+    /// The worker that took the connection which `connect` makes: its count moves. Nobody else may connect meanwhile.
+    pub fn worker_of<T>(&self, connect: impl FnOnce() -> T) -> (T, usize) {
+        let before = self.taken_by_workers();
+        let connected = connect();
+        let worker = wait_until("a worker to take a connection", || {
+            let now = self.taken_by_workers();
+            (0..now.len()).find(|worker| now[*worker] > before[*worker])
+        });
+        (connected, worker)
+    }
+
+    /// Connects to the usual listener, on one worker: Envoy gives a connection to the worker that has the fewest.
+    #[must_use]
+    pub fn connect_on(&self, worker: usize) -> RawClient {
+        // They end when the right one is there; until then, each makes its worker less likely.
+        let mut others = Vec::new();
+        for _ in 0..CONNECTIONS_FOR_A_WORKER_MAX {
+            let (client, taken_by) = self.connect();
+            if taken_by == worker {
+                return client;
+            }
+            others.push(client);
+        }
+        panic!("worker {worker} took none of {CONNECTIONS_FOR_A_WORKER_MAX} connections");
     }
 
     /// Stops it by two signals, so that live connections are not waited for. Waits until it and all of its

@@ -21,6 +21,7 @@
 )]
 
 pub mod attack;
+pub mod counted;
 pub mod echo;
 pub mod fix;
 pub mod fixture;

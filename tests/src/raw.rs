@@ -138,6 +138,14 @@ impl RawClient {
         self.received.drain(..count).collect()
     }
 
+    /// Waits for `count` more bytes, or for the end if that comes before them, and takes what there is.
+    pub fn take_at_most(&mut self, count: usize) -> Vec<u8> {
+        let end = Instant::now() + EVENT_WAIT_MAX;
+        while self.received.len() < count && self.read_before(end) {}
+        let count = count.min(self.received.len());
+        self.received.drain(..count).collect()
+    }
+
     /// Waits for the greeting of a light engine and returns its name.
     pub fn take_greeting(&mut self) -> String {
         let end = Instant::now() + EVENT_WAIT_MAX;

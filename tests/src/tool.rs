@@ -30,10 +30,10 @@ pub fn filter() -> PathBuf {
     from_environment("FIXGW_FILTER_WASM")
 }
 
-/// The filter of the test build that panics when it reads a Logon with `49=PANIC`.
+/// The filter of the test build, which fails when a Logon asks it to: `filter/src/fault.rs` says how.
 #[must_use]
-pub fn filter_that_panics() -> PathBuf {
-    from_environment("FIXGW_FILTER_PANIC_WASM")
+pub fn filter_with_faults() -> PathBuf {
+    from_environment("FIXGW_FILTER_FAULTS_WASM")
 }
 
 /// One of our own programs.

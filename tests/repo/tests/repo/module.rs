@@ -62,28 +62,40 @@ const WASI: &[&str] = &[
     "random_get",
 ];
 
+/// The most that a worker's VM may use, in the 64 KiB pages of WebAssembly: `MEMORY_BYTES_MAX` of scripts/build-filter.
+const MEMORY_PAGES_MAX: u64 = 512 * 1024 / 64;
+
+/// What the module that fails on request says, and no other one.
+const FAULT: &[u8] = b"the test build was asked to";
+
 /// With it, every byte of an engine would pass through the VM.
 const NEVER_EXPORTED: &str = "proxy_on_upstream_data";
 
 struct Module {
-    bytes: usize,
+    bytes: Vec<u8>,
+    memory_pages_max: Option<u64>,
     imports: BTreeSet<(String, String)>,
     exports: BTreeSet<String>,
 }
 
-fn built() -> Module {
-    let path = std::env::var_os("FIXGW_FILTER_WASM").map_or_else(
-        || files::root().join("target/filter/fixgw_filter.wasm"),
+fn bytes_of(variable: &str, name: &str) -> Vec<u8> {
+    let path = std::env::var_os(variable).map_or_else(
+        || files::root().join("target/filter").join(name),
         PathBuf::from,
     );
-    let bytes = std::fs::read(&path).unwrap_or_else(|error| {
+    std::fs::read(&path).unwrap_or_else(|error| {
         panic!(
             "{}: {error}; `scripts/build-filter` makes it",
             path.display()
         )
-    });
+    })
+}
+
+fn built() -> Module {
+    let bytes = bytes_of("FIXGW_FILTER_WASM", "fixgw_filter.wasm");
     let mut module = Module {
-        bytes: bytes.len(),
+        bytes: bytes.clone(),
+        memory_pages_max: None,
         imports: BTreeSet::new(),
         exports: BTreeSet::new(),
     };
@@ -95,6 +107,11 @@ fn built() -> Module {
                     module
                         .imports
                         .insert((import.module.to_owned(), import.name.to_owned()));
+                }
+            }
+            Payload::MemorySection(memories) => {
+                for memory in memories {
+                    module.memory_pages_max = memory.expect("a memory can be read").maximum;
                 }
             }
             Payload::ExportSection(exports) => {
@@ -163,6 +180,19 @@ fn the_bytes_of_engines_never_enter_the_filter() {
 
 #[test]
 fn the_filter_is_small() {
-    let bytes = built().bytes;
+    let bytes = built().bytes.len();
     assert!(bytes <= BYTES_MAX, "{bytes} bytes, of at most {BYTES_MAX}");
+}
+
+#[test]
+fn the_memory_of_a_vm_is_bounded() {
+    assert_eq!(built().memory_pages_max, Some(MEMORY_PAGES_MAX));
+}
+
+#[test]
+fn the_filter_that_is_shipped_fails_on_nobodys_request() {
+    let fails = |bytes: &[u8]| bytes.windows(FAULT.len()).any(|part| part == FAULT);
+    let faults = bytes_of("FIXGW_FILTER_FAULTS_WASM", "fixgw_filter_test_faults.wasm");
+    assert!(fails(&faults), "the one that does is known by this");
+    assert!(!fails(&built().bytes));
 }
