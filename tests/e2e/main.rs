@@ -18,6 +18,7 @@ mod existing;
 mod gone;
 mod harness;
 mod hold;
+mod loss;
 mod proxy;
 mod refusal;
 mod reload;

@@ -1,4 +1,4 @@
-//! Does docs/properties.md name tests that exist?
+//! Do docs/properties.md and docs/failure-modes.md name tests that exist?
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -8,6 +8,7 @@ use fixgw_repo_tests::{files, paths};
 use crate::none;
 
 const DOCUMENT: &str = "docs/properties.md";
+const FAILURES: &str = "docs/failure-modes.md";
 /// Where the tests of our crates lie: those of the sources, and each directory of test programs. In the first kind of program every
 /// file is one, in the second all files are one, of the directory's name.
 const PLACES: &[(&str, &str)] = &[
@@ -115,6 +116,47 @@ fn every_law_has_a_test_that_exists() {
     }
     assert!(laws > 40, "{DOCUMENT} has {laws} laws");
     none(&found, "laws");
+}
+
+/// The tests that a line of [`FAILURES`] names: those of the end-to-end program by module and name alone.
+fn shown_by(line: &str) -> impl Iterator<Item = String> {
+    let codes = line.split('`').skip(1).step_by(2);
+    codes.filter(|code| code.contains("::")).map(|code| {
+        if code.contains(' ') {
+            code.to_owned()
+        } else {
+            format!("fixgw-e2e --test e2e {code}")
+        }
+    })
+}
+
+#[test]
+fn every_failure_has_a_test_that_exists() {
+    let document = files::text(FAILURES.as_ref()).expect("the document is text");
+    let all = all();
+    let mut found = Vec::new();
+    let mut failures = 0;
+    let mut is_failure = false;
+    for (number, line) in document.lines().enumerate() {
+        let place = format!("{FAILURES}:{}", number + 1);
+        if line.starts_with("| what fails ") {
+            is_failure = true;
+        } else if !line.starts_with('|') {
+            is_failure = false;
+        } else if is_failure && !line.starts_with("| --") {
+            failures += 1;
+            let last = line.trim_end_matches(['|', ' ']).rsplit(" | ").next();
+            let shown = shown_by(last.unwrap_or_default()).next().is_some();
+            if !shown && !last.unwrap_or_default().starts_with("the same") {
+                found.push(format!("{place}: a failure without a test"));
+            }
+        }
+        for test in shown_by(line).filter(|test| !all.contains(test)) {
+            found.push(format!("{place}: there is no `{test}`"));
+        }
+    }
+    assert!(failures > 20, "{FAILURES} has {failures} failures");
+    none(&found, "failures");
 }
 
 #[test]
