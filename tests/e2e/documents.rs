@@ -139,7 +139,9 @@ fn runs_until_interrupted(place: &str, block: &str, home: &Path) {
 
 #[test]
 fn every_command_tells_its_flags_with_examples() {
-    for command in ["up", "control", "status", "check", "explain", "diff", "parse"] {
+    for command in [
+        "up", "control", "status", "check", "explain", "diff", "parse",
+    ] {
         let help = Command::new(tool::program("fixgw"))
             .args([command, "--help"])
             .output()

@@ -76,8 +76,8 @@ impl Lag {
 #[allow(clippy::panic, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
-    use crate::receive::vms::VmView;
     use crate::receive::fleet::ProxyView;
+    use crate::receive::vms::VmView;
 
     fn fleet(revisions: [u64; 2]) -> Fleet {
         let vm = |(vm_id, table_revision): (u64, u64)| VmView {
