@@ -1,9 +1,13 @@
 //! Can the harness be believed? Peers and proofs without a gateway between.
 
-use std::net::SocketAddr;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::panic::AssertUnwindSafe;
 
+use fixgw_e2e::flock::Fold;
 use fixgw_e2e::peer::{Counterparty, Peer, Session};
 use fixgw_e2e::process::{Process, is_alive, wait_until};
+use fixgw_e2e::raw::RawClient;
 use fixgw_e2e::socket::unused_port;
 use fixgw_e2e::tap::Tap;
 use fixgw_e2e::unbroken::LiveSession;
@@ -123,6 +127,113 @@ fn the_proof_of_an_unbroken_session_notices_a_reconnect() {
         breaks.iter().any(|found| found.contains("accepted")),
         "{breaks:?}"
     );
+}
+
+/// So many light sessions that each turn of a flock has some.
+const FLOCK: usize = 20;
+
+#[test]
+fn a_flock_that_nothing_cuts_is_unbroken() {
+    let fold = Fold::open();
+    let tap = Tap::before(fold.address());
+    let flock = fold.gather(tap.address(), FLOCK);
+    flock.wait_rounds(3);
+    let account = flock.end();
+    account.assert_unbroken();
+    let logons_and_rounds = FLOCK as u64 * 4;
+    assert_eq!(account.sessions, FLOCK);
+    assert!(
+        account.to_engine >= logons_and_rounds && account.to_clients >= logons_and_rounds,
+        "{account:?}"
+    );
+    let passed: usize = tap.passages().iter().map(|one| one.to_engine.len()).sum();
+    let orders = account.to_engine - FLOCK as u64;
+    assert!(passed as u64 > orders * 100, "{passed} bytes");
+}
+
+#[test]
+fn the_proof_of_an_unbroken_flock_notices_an_end() {
+    let fold = Fold::open();
+    let tap = Tap::before(fold.address());
+    let flock = fold.gather(tap.address(), FLOCK);
+    tap.cut();
+    let account = flock.end();
+    assert_eq!(account.broken, FLOCK, "{account:?}");
+    assert!(account.faults[0].contains("was ended"), "{account:?}");
+}
+
+#[test]
+fn the_proof_of_an_unbroken_flock_notices_a_second_connection() {
+    let fold = Fold::open();
+    let engine = fold.address();
+    let flock = fold.gather(engine, FLOCK);
+    let mut second = RawClient::connect(engine);
+    second.send(&fix::logon("FIX.4.4", "FLOCK3", "VENUE", &[]));
+    wait_until("it to be accepted", || {
+        (flock.accepted() > FLOCK).then_some(())
+    });
+    let account = flock.end();
+    assert_eq!((account.broken, account.lost), (0, 0), "{account:?}");
+    let told = account.faults.concat();
+    assert!(told.contains(&format!("accepted {}", FLOCK + 1)), "{told}");
+}
+
+/// A relay that does something to the bytes behind the first thousand of each connection.
+fn meddler(engine: SocketAddr, meddle: fn(&mut Vec<u8>)) -> SocketAddr {
+    const BEHIND: usize = 1_000;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let engine = TcpStream::connect(engine).unwrap();
+            let ways = [
+                (
+                    client.try_clone().unwrap(),
+                    engine.try_clone().unwrap(),
+                    true,
+                ),
+                (engine, client, false),
+            ];
+            for (mut from, mut to, meddles) in ways {
+                std::thread::spawn(move || {
+                    let (mut passed, mut buffer) = (0, vec![0; 4_096]);
+                    while let Ok(count @ 1..) = from.read(&mut buffer) {
+                        let mut bytes = buffer[..count].to_vec();
+                        if meddles && passed < BEHIND && passed + count >= BEHIND {
+                            meddle(&mut bytes);
+                        }
+                        passed += count;
+                        if to.write_all(&bytes).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        }
+    });
+    address
+}
+
+#[test]
+fn the_proof_of_an_unbroken_flock_notices_each_byte_that_is_lost_repeated_or_changed() {
+    let meddles: [fn(&mut Vec<u8>); 3] = [
+        |bytes| {
+            let _ = bytes.remove(0);
+        },
+        |bytes| bytes.push(bytes[bytes.len() - 1]),
+        |bytes| bytes[0] ^= 1,
+    ];
+    for meddle in meddles {
+        let fold = Fold::open();
+        let relay = meddler(fold.address(), meddle);
+        let flock = fold.gather(relay, FLOCK);
+        let wrong = std::panic::catch_unwind(AssertUnwindSafe(|| flock.wait_rounds(50)));
+        assert!(wrong.is_err(), "it was not noticed at once");
+        let account = flock.end();
+        assert!(account.broken > 0 && account.foreign > 0, "{account:?}");
+        let failed = std::panic::catch_unwind(|| account.assert_unbroken());
+        assert!(failed.is_err());
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use fixgw_e2e::fix;
 use fixgw_e2e::fixture::{Directory, Route};
 use fixgw_e2e::gateway::{Gateway, Setup};
 use fixgw_e2e::hostile::{CROWD, Conduct, Crowd};
+use fixgw_e2e::memory::Memory;
 use fixgw_e2e::peer::{Peer, Session};
 use fixgw_e2e::process::{EVENT_WAIT_MAX, Stream, kind, text, wait_until};
 use fixgw_e2e::raw::RawClient;
@@ -46,42 +47,11 @@ fn kinds() -> Vec<Conduct> {
     asked.split(',').map(named).collect()
 }
 
-/// A process's memory, from here on.
-struct Memory {
-    name: &'static str,
-    pid: u32,
-    before_kb: u64,
-}
-
-impl Memory {
-    fn of(name: &'static str, pid: u32) -> Self {
-        let before_kb = status_kb(pid, "VmRSS");
-        Self {
-            name,
-            pid,
-            before_kb,
-        }
-    }
-
-    fn assert_bounded(self) {
-        let Self {
-            name,
-            pid,
-            before_kb: before,
-        } = self;
-        let (highest, after) = (status_kb(pid, "VmHWM"), status_kb(pid, "VmRSS"));
-        println!("memory of {name}: {before} kB before, {highest} kB at most, {after} kB after");
-        assert!(highest < before + GROWTH_MAX_KB, "{name}");
-    }
-}
-
-/// A line of `/proc/PID/status`, in kB.
-fn status_kb(pid: u32, line: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let mut lines = status.lines();
-    let found = lines.find_map(|found| found.strip_prefix(line)?.strip_prefix(':'));
-    let number = found.unwrap().trim().trim_end_matches(" kB");
-    number.parse().unwrap()
+fn assert_bounded(memory: &Memory) {
+    let (name, before) = (memory.name(), memory.before_kb());
+    let (highest, after) = (memory.highest_kb(), memory.now_kb());
+    println!("memory of {name}: {before} kB before, {highest} kB at most, {after} kB after");
+    assert!(highest < before + GROWTH_MAX_KB, "{name}");
 }
 
 /// A session with the light engine that remembers what it has sent.
@@ -255,7 +225,7 @@ fn hostile_crowds_break_no_honest_session_and_keep_no_new_one_out() {
     wait_until("the crowds' connections to be gone", || {
         (gateway.statistics()[open] == honest).then_some(())
     });
-    memory.into_iter().for_each(Memory::assert_bounded);
+    memory.iter().for_each(assert_bounded);
 }
 
 /// Files that each process may open in the test of a full gateway.

@@ -409,18 +409,23 @@ impl Gateway {
     /// Envoy's counters and gauges: name and value.
     #[must_use]
     pub fn statistics(&self) -> BTreeMap<String, u64> {
-        self.statistics_with("")
+        self.statistics_of("")
     }
 
-    /// Those with this in their name.
-    fn statistics_with(&self, part: &str) -> BTreeMap<String, u64> {
+    /// Those of [`Self::statistics`] whose names hold a match of this regular expression.
+    #[must_use]
+    pub fn statistics_of(&self, names: &str) -> BTreeMap<String, u64> {
         let admin = self
             .admin
             .expect("the gateway was set up with an admin interface");
         let mut client = RawClient::connect(admin);
-        let request = format!(
-            "GET /stats?filter={part} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n"
-        );
+        let filter = if names.is_empty() {
+            String::new()
+        } else {
+            format!("?filter={names}")
+        };
+        let request =
+            format!("GET /stats{filter} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n");
         client.send(request.as_bytes());
         let answer = client.take_to_end();
         let answer = String::from_utf8_lossy(&answer);
@@ -432,7 +437,7 @@ impl Gateway {
 
     /// Connections to the usual listener that each worker has taken so far.
     fn taken_by_workers(&self) -> Vec<u64> {
-        let counts = self.statistics_with(&format!("listener.{LISTENER}.worker_"));
+        let counts = self.statistics_of(&format!("listener.{LISTENER}.worker_"));
         (0..WORKERS)
             .map(|worker| {
                 counts[&format!("listener.{LISTENER}.worker_{worker}.downstream_cx_total")]

@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::process::Resource;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::tool;
@@ -175,4 +176,11 @@ impl KeptPort {
             .expect("a socket that was bound can listen");
         self.socket.into()
     }
+}
+
+/// Lets this process open as many files as the system allows it: it has both ends of thousands of connections.
+pub fn raise_open_files() {
+    let mut limit = rustix::process::getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    rustix::process::setrlimit(Resource::Nofile, limit).expect("up to the hard limit it may");
 }

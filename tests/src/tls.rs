@@ -275,6 +275,12 @@ impl TlsClient {
         self.address
     }
 
+    /// The stream itself.
+    #[must_use]
+    pub fn into_stream(self) -> StreamOwned<ClientConnection, TcpStream> {
+        self.stream
+    }
+
     /// Sends a Logon, the handshake before it, and returns the name of the light engine that echoes it.
     ///
     /// # Errors

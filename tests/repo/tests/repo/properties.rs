@@ -19,6 +19,7 @@ const PLACES: &[(&str, &str)] = &[
 ];
 const PROGRAMS: &[(&str, &str, &str)] = &[
     ("fixgw-e2e", "e2e", "tests/e2e"),
+    ("fixgw-e2e", "faults", "tests/faults"),
     ("fixgw-repo-tests", "repo", "tests/repo/tests/repo"),
 ];
 
