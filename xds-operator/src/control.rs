@@ -1,6 +1,7 @@
 //! How does a directory become what the proxies hold? `fixgw control`: the source, the pipeline and the server, wired.
 //!
-//! INVARIANT: what is accepted is saved before it is served, so that a restart never serves less than was in force.
+//! INVARIANT: what is accepted is saved before it is served, so that a restart never serves less than was in force. What cannot be
+//! saved is served all the same, and tried again until it can; a restart before that publishes anew what the directory says.
 //! Nothing here waits for a reader of its lines: what nobody reads in time is dropped, and said.
 
 use std::io;
@@ -22,8 +23,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::cli::{ControlArgs, Xds};
 use crate::message::count;
 use crate::pipeline::settle::Times;
-use crate::pipeline::{Outcome, Pipeline};
-use crate::receive::fleet::{AllSessions, Fleet};
+use crate::pipeline::{Outcome, Pipeline, Saved};
+use crate::receive::fleet::{AllSessions, Fleet, ProxyView};
 use crate::receive::lag::Lag;
 use crate::said::{Counts, Said, Speaker};
 use crate::source::directory::{Directory, DirectoryError};
@@ -38,6 +39,8 @@ use crate::xds::server::{Event, Outputs, ServeError, Server, What};
 
 /// How often VMs are looked at of which nothing new is heard.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long until a state that could not be saved is tried again.
+const SAVE_AGAIN: Duration = Duration::from_secs(5);
 
 /// Why there is no control plane.
 #[derive(Debug, Error)]
@@ -129,6 +132,8 @@ async fn control(args: &ControlArgs) -> Result<(), ControlError> {
         pipeline: Pipeline::new(times, args.source.conflict_policy, saved),
         worlds: directory.follow(),
         state,
+        unsaved: None,
+        held: watch::channel(0).1,
         shown,
         speaker: speaker.clone(),
         started: Instant::now(),
@@ -152,9 +157,14 @@ async fn control(args: &ControlArgs) -> Result<(), ControlError> {
     let serving = server.serve(listener, async {
         let _ = stopped.await;
     });
+    let held = watch::Sender::new(0);
+    // Of proxies that others serve too, a newer table may be another's.
+    if args.xds == Xds::Stdin {
+        stage.held = held.subscribe();
+    }
     let status = status::socket::open(&args.source.state_dir());
     let (fleet, sessions) = (outputs.fleet.clone(), outputs.sessions.clone());
-    let mut told = tell(outputs, revision.subscribe(), args.vms, &speaker);
+    let mut told = tell(outputs, revision.subscribe(), held, args.vms, &speaker);
     told.push(tokio::spawn(notice(
         published.clone(),
         sessions.clone(),
@@ -219,9 +229,19 @@ struct Stage {
     pipeline: Pipeline,
     worlds: watch::Receiver<World>,
     state: StateDirectory,
+    unsaved: Option<Unsaved>,
+    /// The newest revision that proxies hold; of our own proxies only.
+    held: watch::Receiver<u64>,
     shown: String,
     speaker: Speaker,
     started: Instant,
+}
+
+/// What could not be saved.
+struct Unsaved {
+    saved: Saved,
+    /// When to try again.
+    due: Instant,
 }
 
 impl Stage {
@@ -251,27 +271,40 @@ impl Stage {
         }
     }
 
-    /// Until the source says something, or something is due.
+    /// Until the source says something, a proxy holds something newer, or something is due.
     async fn wait(&mut self) {
-        let due = self
+        let pipeline = self
             .pipeline
             .deadline_ms()
-            .map(|due| due.saturating_sub(self.now_ms()));
+            .map(|due| self.started + Duration::from_millis(due));
+        let unsaved = self.unsaved.as_ref().map(|unsaved| unsaved.due);
+        let due = pipeline.into_iter().chain(unsaved).min();
         let due = async {
             match due {
-                Some(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
+                Some(due) => tokio::time::sleep_until(due.into()).await,
                 None => std::future::pending().await,
             }
         };
-        let changed = tokio::select! {
-            () = due => Ok(false),
-            changed = self.worlds.changed() => changed.map(|()| true),
+        let held = async {
+            // Without proxies of our own, nobody tells.
+            if self.held.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
         };
-        match changed {
-            Ok(false) => {}
-            Ok(true) => self.observe(),
+        let woken = tokio::select! {
+            () = due => Woken::Due,
+            () = held => Woken::Held,
+            changed = self.worlds.changed() => changed.map_or(Woken::Alone, |()| Woken::Source),
+        };
+        match woken {
+            Woken::Due => {}
+            Woken::Held => {
+                let held = *self.held.borrow_and_update();
+                self.pipeline.surpass(held);
+            }
+            Woken::Source => self.observe(),
             // The source's thread is gone: what is served stays, and nothing more can change.
-            Err(_) => {
+            Woken::Alone => {
                 self.speaker.say(&Said::gateway(
                     Severity::Critical,
                     "the directory is no longer followed; the table in force stays, restart the control plane",
@@ -295,11 +328,9 @@ impl Stage {
             snapshot,
             saved,
         } = self.pipeline.advance(self.now_ms(), wall);
-        if let Some(saved) = saved
-            && let Err(error) = self.state.save(&saved, &self.shown)
-        {
-            self.speaker
-                .say(&Said::gateway(Severity::Error, error.to_string()));
+        match saved {
+            Some(saved) => self.save(saved),
+            None => self.save_again(),
         }
         for message in messages {
             self.speaker.say(&message.into());
@@ -307,15 +338,54 @@ impl Stage {
         snapshot
     }
 
+    fn save(&mut self, saved: Saved) {
+        let kept = self.keep(saved);
+        if let Err(error) = kept {
+            let meanwhile = "what is in force stays in force, and is saved once that is mended";
+            let told = format!("{error}; {meanwhile}");
+            self.speaker.say(&Said::gateway(Severity::Error, told));
+        }
+    }
+
+    /// Tried again in silence: it was told.
+    fn save_again(&mut self) {
+        let is_due = |unsaved: &mut Unsaved| unsaved.due <= Instant::now();
+        if let Some(unsaved) = self.unsaved.take_if(is_due)
+            && self.keep(unsaved.saved).is_ok()
+        {
+            let told = "the table in force is saved again";
+            self.speaker.say(&Said::gateway(Severity::Info, told));
+        }
+    }
+
+    /// Saves it, or keeps it for the next time.
+    fn keep(&mut self, saved: Saved) -> Result<(), StateError> {
+        let kept = self.state.save(&saved, &self.shown);
+        self.unsaved = kept.is_err().then(|| Unsaved {
+            saved,
+            due: Instant::now() + SAVE_AGAIN,
+        });
+        kept
+    }
+
     fn now_ms(&self) -> u64 {
         millis(self.started.elapsed())
     }
+}
+
+/// What ended a wait.
+enum Woken {
+    Due,
+    Held,
+    Source,
+    Alone,
 }
 
 /// Tells what the server hears: decisions, events, and when every VM uses what is served.
 fn tell(
     outputs: Outputs,
     revision: watch::Receiver<u64>,
+    held: watch::Sender<u64>,
     vms: usize,
     speaker: &Speaker,
 ) -> Vec<JoinHandle<()>> {
@@ -356,6 +426,10 @@ fn tell(
                 for (severity, line) in lag.look(&now, served, started.elapsed()) {
                     of_fleet.say(&Said::gateway(severity, line));
                 }
+                held.send_if_modified(|held| {
+                    let newest = newest(&now).max(*held);
+                    std::mem::replace(held, newest) != newest
+                });
                 let counts = counts(&now);
                 if counts != told_counts {
                     if let Some(line) = panics(told_counts.panics, counts.panics) {
@@ -446,6 +520,15 @@ fn counts(fleet: &Fleet) -> Counts {
         records_dropped: sum.records_dropped.saturating_add(vm.records_dropped),
         panics: sum.panics.saturating_add(vm.panics),
     })
+}
+
+/// The newest revision that a proxy holds.
+fn newest(fleet: &Fleet) -> u64 {
+    let of_proxy = |proxy: &ProxyView| {
+        let vms = proxy.vms.iter().map(|vm| vm.table_revision);
+        vms.chain(proxy.acknowledged).max().unwrap_or(0)
+    };
+    fleet.proxies.values().map(of_proxy).max().unwrap_or(0)
 }
 
 /// Revision, readiness and number of VMs, when all of them use the same, it is what is served, and none is missing.

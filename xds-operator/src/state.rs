@@ -119,7 +119,7 @@ impl StateDirectory {
             .mode(0o700)
             .create(path)
             .map_err(unwritable)?;
-        let lock = private(&path.join(LOCK)).map_err(unwritable)?;
+        let lock = private().open(path.join(LOCK)).map_err(unwritable)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(StateError::InUse(shown())),
@@ -127,7 +127,8 @@ impl StateDirectory {
         }
         // The right to write into the directory is wanted now, not at the first change.
         let probe = path.join(format!("{FILE}.new"));
-        private(&probe)
+        private()
+            .open(&probe)
             .and_then(|_| fs::remove_file(&probe))
             .map_err(unwritable)?;
         Ok(Self {
@@ -175,8 +176,7 @@ impl StateDirectory {
         let bytes = encode(saved, directory).map_err(unwritable)?;
         let new = self.path.join(format!("{FILE}.new"));
         let write = || {
-            let mut file = private(&new)?;
-            file.set_len(0)?;
+            let mut file = private().truncate(true).open(&new)?;
             file.write_all(&bytes)?;
             file.sync_all()?;
             fs::rename(&new, self.path.join(FILE))?;
@@ -188,13 +188,10 @@ impl StateDirectory {
 }
 
 /// Rules may hold values that are redacted elsewhere, so only the owner reads the file.
-fn private(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    options
 }
 
 fn encode(saved: &Saved, directory: &str) -> io::Result<Vec<u8>> {

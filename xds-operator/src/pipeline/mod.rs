@@ -78,6 +78,10 @@ pub struct Pipeline {
     in_force: Option<InForce>,
     /// The revision of a table from before this start that has not been confirmed by the source yet.
     restored: Option<u64>,
+    /// Whether the table in force is all that the source said last.
+    confirmed: bool,
+    /// The newest revision that proxies hold, where it is newer than the one in force.
+    surpassed: Option<u64>,
     endpoints: Endpoints,
     served: Option<Arc<Snapshot>>,
     /// What is said of targets is older than the snapshot, because rules were waiting.
@@ -105,6 +109,8 @@ impl Pipeline {
             policy,
             in_force,
             restored,
+            confirmed: false,
+            surpassed: None,
             endpoints,
             served: None,
             targets_stale: false,
@@ -120,6 +126,11 @@ impl Pipeline {
         self.settle.observe(world, now_ms);
     }
 
+    /// Proxies hold this revision. Only for who serves them alone: a newer one is his own then, and was not kept.
+    pub fn surpass(&mut self, held: u64) {
+        self.surpassed = self.surpassed.max(Some(held));
+    }
+
     /// When to call [`Pipeline::advance`], if nothing is observed until then.
     #[must_use]
     pub fn deadline_ms(&self) -> Option<u64> {
@@ -132,7 +143,8 @@ impl Pipeline {
         let settled = self.settle.take(now_ms);
         let mut outcome = Outcome::default();
         let mut once = Vec::new();
-        let changed = self.take_over(settled, wall_ms, &mut once);
+        let mut changed = self.take_over(settled, wall_ms, &mut once);
+        changed |= self.publish_above(wall_ms, &mut once);
         if changed || self.targets_stale && !self.holds_rules_back() {
             self.translate(&mut outcome);
         }
@@ -193,6 +205,7 @@ impl Pipeline {
             self.of_rules.extend(advice);
         }
         let restored = self.restored.take();
+        self.confirmed = acceptance.accepted.is_some() && !acceptance.carried;
         let table = acceptance.accepted.as_ref().and_then(|accepted| {
             publish::publish(&accepted.table, before.map(|it| &it.published), wall_ms)
         });
@@ -211,6 +224,22 @@ impl Pipeline {
             (Some(accepted), None) => self.keep_forms(accepted),
             (None, _) => self.served.is_none(),
         }
+    }
+
+    /// What the source says counts, though proxies hold a newer table: the one that was not kept. What the source does not say is
+    /// not set over theirs.
+    fn publish_above(&mut self, wall_ms: u64, once: &mut Vec<Message>) -> bool {
+        let Some(in_force) = self.in_force.as_ref().filter(|_| self.confirmed) else {
+            return false;
+        };
+        let published = &in_force.published;
+        let Some(held) = self.surpassed.take_if(|held| *held > published.revision()) else {
+            return false;
+        };
+        let table = published.with_revision(wall_ms.max(held.saturating_add(1)));
+        once.push(published_message(&table));
+        self.in_force = Some(InForce::new(in_force.accepted.clone(), table));
+        true
     }
 
     /// The same table, perhaps written differently.
@@ -299,5 +328,77 @@ fn published_message(table: &Table) -> Message {
         meanwhile: String::new(),
         mend: String::new(),
         witness: None,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+    use crate::source::directory::Directory;
+
+    fn write(directory: &Path, sender: &str) {
+        let route = format!(
+            "apiVersion: fixgateway.io/v1alpha1\nkind: FIXSession\nmetadata: {{ name: a, namespace: t }}\nspec:\n  \
+             matchFields: {{ SenderCompID49: {{ value: {sender} }} }}\n  target: {{ service: {{ name: e, port: 1 }} }}\n"
+        );
+        fs::write(directory.join("a.yaml"), route).unwrap();
+    }
+
+    /// A pipeline over a directory, begun with what was saved, and its first pass.
+    fn started(directory: &Path, saved: Option<Saved>, wall_ms: u64) -> (Pipeline, Outcome) {
+        let mut source = Directory::open(directory, Vec::new()).unwrap();
+        let mut pipeline = Pipeline::new(Times::default(), ConflictPolicy::default(), saved);
+        pipeline.observe(&source.read(), 0);
+        let outcome = pipeline.advance(1_000, wall_ms);
+        (pipeline, outcome)
+    }
+
+    #[test]
+    fn a_table_that_was_not_kept_is_surpassed_by_what_the_source_says() {
+        let rules = tempfile::tempdir().unwrap();
+        write(rules.path(), "A");
+        let (_, first) = started(rules.path(), None, 5_000);
+        let (mut again, outcome) = started(rules.path(), first.saved, 9_000);
+        assert_eq!(outcome.snapshot.unwrap().revision, 5_000, "nothing changed");
+        for held in [4_000, 5_000] {
+            again.surpass(held);
+            assert!(again.advance(2_000, 9_000).snapshot.is_none(), "{held}");
+        }
+        // Between the two, another table was published, and could not be saved.
+        again.surpass(7_000);
+        let outcome = again.advance(2_000, 9_000);
+        assert_eq!(outcome.snapshot.unwrap().revision, 9_000);
+        assert_eq!(outcome.saved.unwrap().table.revision(), 9_000);
+        assert!(again.advance(2_000, 9_000).snapshot.is_none(), "once");
+        // Also where the clock went back.
+        again.surpass(99_000);
+        assert_eq!(
+            again.advance(2_000, 9_000).snapshot.unwrap().revision,
+            99_001
+        );
+    }
+
+    #[test]
+    fn what_the_source_does_not_say_is_not_set_over_a_newer_table() {
+        let rules = tempfile::tempdir().unwrap();
+        write(rules.path(), "A");
+        let (_, first) = started(rules.path(), None, 5_000);
+        fs::write(rules.path().join("a.yaml"), "no: [yaml").unwrap();
+        let (mut again, outcome) = started(rules.path(), first.saved, 9_000);
+        assert_eq!(outcome.snapshot.unwrap().revision, 5_000);
+        again.surpass(7_000);
+        assert!(again.advance(2_000, 9_000).snapshot.is_none());
+        // Mended, it counts.
+        write(rules.path(), "A");
+        let mut source = Directory::open(rules.path(), Vec::new()).unwrap();
+        again.observe(&source.read(), 3_000);
+        assert_eq!(
+            again.advance(60_000, 9_000).snapshot.unwrap().revision,
+            9_000
+        );
     }
 }
