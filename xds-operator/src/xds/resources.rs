@@ -53,6 +53,9 @@ const CONNECT_TIMEOUT_MS: u16 = 1_000;
 /// Sessions of one cluster. Envoy's default (1,024) would close session 1,025 at once; this is above any process's
 /// file descriptors.
 const CONNECTIONS_MAX: u32 = 1_000_000;
+/// Bytes that wait in Envoy for an engine that does not read, as many as for a counterparty (the data listeners say the same). Its
+/// default, 1 MiB, would be gigabytes when the engine of a thousand sessions hangs.
+const BUFFER_BYTES_MAX: u32 = 65_536;
 /// `IPPROTO_TCP`: socket options are numbers in Envoy's configuration, and Envoy's own (Linux) are meant.
 const IPPROTO_TCP: i64 = 6;
 /// `TCP_USER_TIMEOUT` on Linux.
@@ -301,6 +304,7 @@ pub fn cluster(target: &Target, settings: ClusterSettings) -> Resource {
             }],
             ..Default::default()
         }),
+        per_connection_buffer_limit_bytes: Some(count(BUFFER_BYTES_MAX)),
         upstream_connection_options: Some(UpstreamConnectionOptions {
             tcp_keepalive: Some(keepalive(settings.tcp_timeout)),
             ..Default::default()
