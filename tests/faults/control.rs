@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use fixgw_e2e::echo::EchoEngine;
 use fixgw_e2e::fix;
+use fixgw_e2e::fixture::Directory;
 use fixgw_e2e::gateway::Gateway;
 use fixgw_e2e::process::{kind, signal_pid, text, wait_until};
 use fixgw_e2e::raw::RawClient;
@@ -127,6 +128,80 @@ fn a_control_plane_that_is_stopped_like_a_stone_breaks_no_session_and_goes_on_wh
             });
             assert_in_force(&gateway, "after");
             assert_eq!(gateway.child("control"), pid, "it was not started again");
+        },
+    );
+}
+
+/// Ends the control plane without a chance to see what is done meanwhile, and waits until the next one serves.
+fn restart_over(gateway: &Gateway, meanwhile: impl FnOnce()) {
+    signal_pid(gateway.child("control"), Signal::STOP);
+    meanwhile();
+    let mark = gateway.mark();
+    gateway.kill_child("control");
+    gateway.wait_said(mark, "WARN", "is served from before this start");
+}
+
+#[test]
+fn a_control_plane_that_finds_nothing_after_a_restart_is_not_believed() {
+    let home = Home::new();
+    let (before, after) = (EchoEngine::start("before"), EchoEngine::start("after"));
+    home.directory.put(&probe_to("before"));
+    home.directory.put_service("before", &[before.address()]);
+    let gateway = home.setup().endpoint("after", after.address()).start();
+    home.attacked(
+        "control plane restarted over an empty directory",
+        &gateway,
+        |directory, flock| {
+            let aside = directory.path().with_extension("aside");
+            restart_over(&gateway, || {
+                std::fs::rename(directory.path(), &aside).unwrap();
+                std::fs::create_dir(directory.path()).unwrap();
+            });
+            gateway.wait_object(0, "what is wrong with the directory", |event| {
+                text(event, "severity") == "ERROR"
+                    && text(event, "message").contains("holds no YAML file")
+            });
+            flock.wait_rounds(10);
+            assert_in_force(&gateway, "before");
+            std::fs::remove_dir(directory.path()).unwrap();
+            std::fs::rename(&aside, directory.path()).unwrap();
+            gateway.apply(|| directory.put(&probe_to("after")));
+            assert_in_force(&gateway, "after");
+        },
+    );
+}
+
+#[test]
+fn a_control_plane_that_comes_back_with_an_older_revision_is_not_believed() {
+    const STATE: &str = "accepted.state";
+    let home = Home::new();
+    let (older, newer) = (EchoEngine::start("older"), EchoEngine::start("newer"));
+    home.directory.put(&probe_to("older"));
+    let state = Directory::new();
+    let gateway = home
+        .setup()
+        .state(state.path())
+        .endpoint("older", older.address())
+        .endpoint("newer", newer.address())
+        .start();
+    home.attacked(
+        "control plane restarted with an older revision",
+        &gateway,
+        |directory, flock| {
+            let kept = std::fs::read(state.path().join(STATE)).unwrap();
+            gateway.apply(|| directory.put(&probe_to("newer")));
+            assert_in_force(&gateway, "newer");
+            let mark = gateway.mark();
+            restart_over(&gateway, || {
+                // Nor can the newer one be read.
+                std::fs::write(state.path().join(STATE), &kept).unwrap();
+                directory.write("probe", "this: [is no FIXSession");
+            });
+            gateway.wait_said(mark, "WARN", "newer than ours");
+            flock.wait_rounds(10);
+            assert_in_force(&gateway, "newer");
+            gateway.apply(|| directory.put(&probe_to("older")));
+            assert_in_force(&gateway, "older");
         },
     );
 }

@@ -109,7 +109,7 @@ async fn control(args: &ControlArgs) -> Result<(), ControlError> {
         .filter
         .canonicalize()
         .map_err(|_| ControlError::Filter(args.filter.display().to_string()))?;
-    let directory = Directory::open(&args.source.directory, args.source.endpoints.clone())?;
+    let mut directory = Directory::open(&args.source.directory, args.source.endpoints.clone())?;
     let shown = directory.shown().to_owned();
     let state = StateDirectory::open(&args.source.state_dir())?;
     let listener = listen(&args.xds)?;
@@ -122,6 +122,9 @@ async fn control(args: &ControlArgs) -> Result<(), ControlError> {
             None
         }
     };
+    if saved.as_ref().is_some_and(Saved::has_routes) {
+        directory.doubt_emptiness();
+    }
     let (quiet, longest) = args.source.settle();
     let times = Times {
         quiet_ms: millis(quiet),

@@ -22,7 +22,7 @@ use fixgw_core::rule::Class;
 use fixgw_core::table::{RouteRef, Table};
 use fixgw_operator::pipeline::hold::ConflictPolicy;
 use fixgw_operator::pipeline::settle::Times;
-use fixgw_operator::pipeline::{Outcome, Pipeline};
+use fixgw_operator::pipeline::{Outcome, Pipeline, Saved};
 use fixgw_operator::source::directory::Directory;
 use fixgw_operator::state::StateDirectory;
 use fixgw_operator::world::ExtraEndpoint;
@@ -105,16 +105,22 @@ fn run(case: &Path) -> String {
     let state = StateDirectory::open(&work.path().join("state")).unwrap();
     let mut pipeline = Pipeline::new(Times::default(), policy, None);
     let mut out = String::new();
+    let mut doubted = false;
     for (index, step) in steps.iter().enumerate() {
         let now_ms = STEP_MS * (index as u64 + 1);
         let name = step.file_name().unwrap().to_string_lossy().into_owned();
         if name.ends_with("-restart") {
-            pipeline = Pipeline::new(Times::default(), policy, state.load("rules").unwrap());
+            let saved = state.load("rules").unwrap();
+            doubted = saved.as_ref().is_some_and(Saved::has_routes);
+            pipeline = Pipeline::new(Times::default(), policy, saved);
         }
         fs::remove_dir_all(&rules).ok();
         copy(step, &rules);
         // The working directory of a test is shared, so the name is cut to what a person would have given.
         let mut directory = Directory::open(&rules, extra.clone()).unwrap();
+        if doubted {
+            directory.doubt_emptiness();
+        }
         pipeline.observe(&directory.read(), now_ms);
         let mut outcome = Outcome::default();
         while let Some(due_ms) = pipeline.deadline_ms() {

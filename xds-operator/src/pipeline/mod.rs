@@ -40,6 +40,14 @@ pub struct Saved {
     pub endpoints: Endpoints,
 }
 
+impl Saved {
+    /// Whether there is any.
+    #[must_use]
+    pub fn has_routes(&self) -> bool {
+        !self.sessions.is_empty()
+    }
+}
+
 /// What one pass gives.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {

@@ -108,6 +108,16 @@ pub struct Directory {
     extra: Vec<ExtraEndpoint>,
     files: BTreeMap<PathBuf, Cached>,
     remark: Option<String>,
+    emptiness: Emptiness,
+}
+
+/// What it means when there is no file at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Emptiness {
+    /// That there is no object.
+    Meant,
+    /// That something is wrong, such as a volume that is not mounted.
+    Doubted,
 }
 
 /// One pass over a directory, or several.
@@ -158,7 +168,14 @@ impl Directory {
             extra,
             files: BTreeMap::new(),
             remark: None,
+            emptiness: Emptiness::Meant,
         })
+    }
+
+    /// Routes were accepted from here in an earlier run, so that until a file was found, none at all is a fault: a volume that is not
+    /// mounted, or not filled yet, looks just like that. Who deletes them while they are followed means it.
+    pub fn doubt_emptiness(&mut self) {
+        self.emptiness = Emptiness::Doubted;
     }
 
     /// The directory as messages name it.
@@ -172,6 +189,16 @@ impl Directory {
         let mut pass = Pass::default();
         pass.directory(&self.root, &self.shown);
         let found = pass.within_bounds(&self.shown);
+        if !found.is_empty() {
+            self.emptiness = Emptiness::Meant;
+        } else if self.emptiness == Emptiness::Doubted && pass.faults.is_empty() {
+            pass.fault(
+                &format!("{}/", self.shown),
+                "holds no YAML file, and routes were accepted from here before; put the files back, or an empty one if no route is \
+                 meant"
+                    .to_owned(),
+            );
+        }
         let mut contents = Vec::with_capacity(found.len());
         let mut files = BTreeMap::new();
         for (path, shown, metadata) in found {
