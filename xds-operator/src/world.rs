@@ -512,6 +512,36 @@ pub struct EndpointsHalf {
     pub faults: Faults,
 }
 
+impl EndpointsHalf {
+    /// Whether everything that counted `before` counts here, too: engines came, and none went.
+    #[must_use]
+    pub fn only_adds_to(&self, before: &Self) -> bool {
+        let keeps = |(name, old): (&ObjectName, &Arc<Located<EndpointSlice>>)| {
+            self.slices
+                .get(name)
+                .is_some_and(|new| Arc::ptr_eq(old, new) || new.object.only_adds_to(&old.object))
+        };
+        let same_service = |(name, old): (&ObjectName, &Arc<Located<Service>>)| {
+            let new = self.services.get(name);
+            new.is_some_and(|new| Arc::ptr_eq(old, new) || new.object == old.object)
+        };
+        self.extra == before.extra
+            && before.services.iter().all(same_service)
+            && before.slices.iter().all(keeps)
+    }
+}
+
+impl EndpointSlice {
+    fn only_adds_to(&self, before: &Self) -> bool {
+        self.service == before.service
+            && self.ports == before.ports
+            && before
+                .ready
+                .iter()
+                .all(|address| self.ready.contains(address))
+    }
+}
+
 /// All that one source says at one time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct World {

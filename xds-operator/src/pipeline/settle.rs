@@ -1,7 +1,7 @@
 //! When does a change count? When nothing has changed for a while, or the changes go on for too long.
 //!
 //! Trailing edge: a set of files that is being written counts when it is complete. Endpoints do not wait for the
-//! rules. Time is passed in, in milliseconds of any clock that never goes back; nothing here waits.
+//! rules, and engines that come do not wait at all: somebody may be held for them. Time is passed in, in milliseconds of any clock that never goes back; nothing here waits.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ pub struct Times {
     pub quiet_ms: u64,
     /// And after so long in any case.
     pub longest_ms: u64,
-    /// Endpoint changes are only gathered.
+    /// Endpoint changes are only gathered, where an engine goes.
     pub endpoints_ms: u64,
 }
 
@@ -164,7 +164,17 @@ impl Settle {
     }
 
     fn endpoints_due_ms(&self) -> Option<u64> {
-        let most = self.times.endpoints_ms;
+        let (before, next) = (&self.endpoints.released, &self.endpoints.waiting);
+        let only_adds = before
+            .as_ref()
+            .zip(next.as_ref())
+            .is_some_and(|(before, next)| next.value.only_adds_to(before));
+        // What goes often comes again with the next object.
+        let most = if only_adds {
+            0
+        } else {
+            self.times.endpoints_ms
+        };
         self.endpoints.due_ms(most, most)
     }
 }
@@ -261,6 +271,48 @@ mod tests {
         assert_eq!(settled.rules, None);
         assert_eq!(settled.endpoints, Some(world("d", 3).endpoints));
         assert!(settle.is_waiting());
+    }
+
+    #[test]
+    fn engines_that_come_count_at_once_and_those_that_go_are_gathered() {
+        let world = |ready: &[u8]| {
+            let slice = crate::world::EndpointSlice {
+                service: "a".to_owned(),
+                ports: Vec::new(),
+                ready: ready.iter().map(|n| [127, 0, 0, *n].into()).collect(),
+                listed: 3,
+            };
+            let name = crate::world::ObjectName {
+                namespace: "t".to_owned(),
+                name: "a-1".to_owned(),
+            };
+            let located = crate::world::Located {
+                object: slice,
+                origin: None,
+                places: crate::world::Places::default(),
+            };
+            World {
+                endpoints: Arc::new(EndpointsHalf {
+                    slices: [(name, Arc::new(located))].into(),
+                    ..EndpointsHalf::default()
+                }),
+                ..World::default()
+            }
+        };
+        let mut settle = Settle::new(Times::default());
+        settle.observe(&world(&[1]), 0);
+        assert!(settle.take(20).endpoints.is_some());
+        settle.observe(&world(&[1, 2]), 100);
+        assert_eq!(settle.deadline_ms(), Some(100));
+        assert!(settle.take(100).endpoints.is_some());
+        settle.observe(&world(&[2]), 200);
+        assert_eq!(settle.deadline_ms(), Some(220));
+        // One goes and another one comes: that is gathered, too.
+        settle.observe(&world(&[2, 3]), 210);
+        assert_eq!(settle.deadline_ms(), Some(220));
+        // What had gone is back.
+        settle.observe(&world(&[1, 2, 3]), 215);
+        assert!(settle.take(215).endpoints.is_some());
     }
 
     #[test]
