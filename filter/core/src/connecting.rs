@@ -43,7 +43,11 @@ enum State {
     /// Envoy tries its target.
     Trying,
     /// Its target ceased to be ready, and it asks for a place among those that are held.
-    Asking { timeout_ms: u64, attempts: u64 },
+    Asking {
+        caps: Caps,
+        timeout_ms: u64,
+        attempts: u64,
+    },
     /// It has one. `attempts` is the number of the one that may still be on its way to the target.
     Parked {
         since_ms: u64,
@@ -150,12 +154,13 @@ impl Connecting {
         if has_lost_target(&self.record, view) {
             let settings = view.settings;
             let timeout_ms = self.hold.timeout_ms.unwrap_or(settings.hold_timeout_ms);
+            let caps = Caps::new(self.hold, settings);
             self.state = State::Asking {
+                caps,
                 timeout_ms: timeout_ms.into(),
                 attempts: upstream.attempts,
             };
             let route = self.record.route.clone().unwrap_or_default();
-            let caps = Caps::new(self.hold, settings);
             return Step::Ask { route, caps };
         }
         if waited < self.timeout_ms {
@@ -169,6 +174,7 @@ impl Connecting {
     /// The answer to [`Step::Ask`].
     pub fn placed(&mut self, now_ms: u64, answer: Result<Place, Full>) -> Step {
         let State::Asking {
+            caps,
             timeout_ms,
             attempts,
         } = self.state
@@ -184,7 +190,7 @@ impl Connecting {
             timeout_ms,
             attempts,
         };
-        let detail = place.held_for_up_to(timeout_ms);
+        let detail = place.held_for_up_to(timeout_ms, caps);
         Step::Park {
             record: Box::new(self.record(Decision::Held, Reason::NoReadyEndpoint, detail)),
         }
@@ -287,4 +293,190 @@ fn held_target(record: &DecisionRecord, view: View<'_>) -> Option<String> {
 /// Namespace and name of its route. (Inline routes may have no namespace; their targets are always ready.)
 fn name(record: &DecisionRecord) -> Option<(&str, &str)> {
     record.route.as_deref()?.split_once('/')
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+mod tests {
+    use super::*;
+    use crate::config::Settings;
+    use crate::readiness::Readiness;
+    use crate::rule::Rule;
+    use crate::rule::testing::spec;
+    use crate::table::Table;
+    use alloc::vec::Vec;
+
+    struct Gateway {
+        settings: Settings,
+        table: Table,
+        readiness: Readiness,
+    }
+
+    impl Gateway {
+        /// One route, `t/a`, whose target is ready.
+        fn new() -> Self {
+            let spec = spec("a", &[("SenderCompID49", "A")], None);
+            Self {
+                settings: Settings::default(),
+                table: Table::compile(&[Rule::new(spec).unwrap()], 7).unwrap(),
+                readiness: Readiness::load(&Readiness::encode(1, &[])).unwrap(),
+            }
+        }
+
+        fn view(&self) -> View<'_> {
+            View {
+                table: Some(&self.table),
+                readiness: Some(&self.readiness),
+                settings: &self.settings,
+            }
+        }
+
+        fn target(&self) -> String {
+            self.table.targets().next().unwrap().to_string()
+        }
+
+        fn ready(&mut self, is_ready: bool) {
+            let target = crate::rule::Target::cluster(self.target());
+            let not_ready: Vec<_> = (!is_ready).then_some(target).into_iter().collect();
+            self.readiness = Readiness::load(&Readiness::encode(2, &not_ready)).unwrap();
+        }
+
+        fn connecting(&self, route: Option<&str>, has_finished: bool) -> Connecting {
+            let record = DecisionRecord {
+                decision: Decision::Route,
+                reason: Reason::Matched,
+                route: route.map(ToString::to_string),
+                target: Some(self.target()),
+                fields: Vec::new(),
+                source_range: None,
+                revision: 7,
+                detail: None,
+                received: None,
+                received_bytes: 1,
+            };
+            Connecting::new(record, self.view(), has_finished)
+        }
+    }
+
+    fn refused(attempts: u64) -> Upstream {
+        Upstream {
+            is_connected: false,
+            attempts,
+            failure: "127.0.0.1:1: refused".to_string(),
+        }
+    }
+
+    fn taken(attempts: u64) -> Upstream {
+        Upstream {
+            is_connected: true,
+            attempts,
+            failure: String::new(),
+        }
+    }
+
+    fn closed(step: Step) -> (Reason, String) {
+        match step {
+            Step::Close {
+                record: Some(record),
+            } => (record.reason, record.detail.unwrap()),
+            other => panic!("wanted a close, found {other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_engine_that_takes_it_at_once_is_no_news_and_one_that_does_later_is() {
+        let gateway = Gateway::new();
+        let live = |attempts| {
+            let mut connecting = gateway.connecting(Some("t/a"), false);
+            match connecting.progressed(5, gateway.view(), &taken(attempts)) {
+                Step::Live { record, .. } => record,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(live(1), None);
+        let record = live(4).unwrap();
+        let detail = "connected after 0 ms, at attempt 4";
+        assert_eq!(record.detail.as_deref(), Some(detail));
+    }
+
+    #[test]
+    fn who_is_refused_is_closed_when_the_time_is_over_at_the_reject_engine_too() {
+        let gateway = Gateway::new();
+        for route in [Some("t/a"), None] {
+            let mut connecting = gateway.connecting(route, false);
+            for now_ms in [1_000, 30_999] {
+                let step = connecting.progressed(now_ms, gateway.view(), &refused(3));
+                assert_eq!(step, Step::Wait);
+            }
+            let step = connecting.progressed(31_000, gateway.view(), &refused(9));
+            let (reason, detail) = closed(step);
+            assert_eq!(reason, Reason::TargetUnreachable);
+            assert!(detail.contains("attempts: 9, the last one at 127.0.0.1:1: refused"));
+            let after = connecting.progressed(32_000, gateway.view(), &refused(9));
+            assert_eq!(after, Step::Wait);
+        }
+    }
+
+    #[test]
+    fn a_fin_waits_for_the_first_attempt_and_counts_as_leaving_when_that_has_failed() {
+        let gateway = Gateway::new();
+        let mut connecting = gateway.connecting(Some("t/a"), true);
+        let first = connecting.progressed(0, gateway.view(), &Upstream::default());
+        assert_eq!(first, Step::Wait);
+        let (reason, _) = closed(connecting.progressed(100, gateway.view(), &refused(2)));
+        assert_eq!(reason, Reason::LeftWhileConnecting);
+        let mut half_closed = gateway.connecting(Some("t/a"), true);
+        let step = half_closed.progressed(0, gateway.view(), &taken(1));
+        assert!(matches!(step, Step::Live { .. }));
+    }
+
+    #[test]
+    fn it_is_parked_when_its_target_is_lost_and_goes_back_when_the_attempt_from_before_is_over() {
+        let mut gateway = Gateway::new();
+        let mut connecting = gateway.connecting(Some("t/a"), false);
+        gateway.ready(false);
+        let step = connecting.progressed(0, gateway.view(), &refused(3));
+        assert!(matches!(step, Step::Ask { .. }), "{step:?}");
+        let place = Place { route: 1, pod: 1 };
+        let step = connecting.placed(10, Ok(place));
+        assert!(matches!(step, Step::Park { .. }), "{step:?}");
+        assert!(matches!(connecting.standing(), Standing::Held { .. }));
+        gateway.ready(true);
+        // The third attempt may still be on its way to the target that was.
+        let step = connecting.progressed(500, gateway.view(), &refused(3));
+        assert_eq!(step, Step::Wait);
+        let step = connecting.progressed(600, gateway.view(), &refused(4));
+        let Step::Connect { cluster, record } = step else {
+            panic!("{step:?}");
+        };
+        assert_eq!(cluster, gateway.target());
+        assert_eq!(record.detail.as_deref(), Some("held for 590 ms"));
+        let mut full = gateway.connecting(Some("t/a"), false);
+        gateway.ready(false);
+        full.progressed(0, gateway.view(), &refused(2));
+        let (reason, _) = closed(full.placed(0, Err(Full::Route(1))));
+        assert_eq!(reason, Reason::HoldLimit);
+    }
+
+    #[test]
+    fn who_ends_before_an_engine_had_it_is_told_by_who_ended_it() {
+        let gateway = Gateway::new();
+        let ended = |end, upstream: &Upstream| {
+            let record = gateway.connecting(Some("t/a"), false).ended(end, upstream);
+            record.map(|record| record.reason)
+        };
+        assert_eq!(
+            ended(End::Left, &refused(2)),
+            Some(Reason::LeftWhileConnecting)
+        );
+        assert_eq!(
+            ended(End::GivenUp, &refused(2)),
+            Some(Reason::TargetUnreachable)
+        );
+        assert_eq!(ended(End::Left, &taken(1)), None);
+    }
 }

@@ -137,6 +137,7 @@ struct Matched {
     route: (String, String),
     /// What was decided, as it is told in the end.
     record: DecisionRecord,
+    caps: Caps,
     timeout_ms: u64,
     since_ms: u64,
 }
@@ -314,7 +315,7 @@ impl Connection {
             Err(full) => return matched.closed(Reason::HoldLimit, full.to_string()),
         };
         matched.since_ms = now_ms;
-        let detail = place.held_for_up_to(matched.timeout_ms);
+        let detail = place.held_for_up_to(matched.timeout_ms, matched.caps);
         let record = matched.record(Decision::Held, Reason::NoReadyEndpoint, detail);
         self.state = State::Held(matched);
         Step::Hold {
@@ -487,6 +488,7 @@ impl Connection {
         self.state = State::Asking(Box::new(Matched {
             route: (namespace.to_string(), name.to_string()),
             record,
+            caps,
             timeout_ms: hold.timeout_ms.unwrap_or(settings.hold_timeout_ms).into(),
             since_ms: 0,
         }));
@@ -888,7 +890,9 @@ mod tests {
         assert_eq!(record.severity(), crate::decision::Severity::Error);
         assert_eq!(
             record.detail.as_deref(),
-            Some("held for up to 30000 ms, as 1 of this route and 3 in all")
+            Some(
+                "held for up to 30000 ms, as 1 of at most 1 of this route and 3 of at most 500 in all"
+            )
         );
         assert_eq!(connection.held_for(), Some("t/down"));
         connection

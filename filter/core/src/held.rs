@@ -57,9 +57,12 @@ pub struct Place {
 
 impl Place {
     /// For people.
-    pub(crate) fn held_for_up_to(self, timeout_ms: u64) -> String {
+    pub(crate) fn held_for_up_to(self, timeout_ms: u64, caps: Caps) -> String {
         let Self { route, pod } = self;
-        format!("held for up to {timeout_ms} ms, as {route} of this route and {pod} in all")
+        let Caps { route_max, pod_max } = caps;
+        format!(
+            "held for up to {timeout_ms} ms, as {route} of at most {route_max} of this route and {pod} of at most {pod_max} in all"
+        )
     }
 }
 

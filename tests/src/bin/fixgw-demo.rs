@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use fixgw_e2e::fix;
-use fixgw_e2e::fixture::Directory;
+use fixgw_e2e::fixture::{Directory, Route};
 use fixgw_e2e::gateway::{Gateway, Setup, TLS_LISTENER};
 use fixgw_e2e::peer::{Counterparty, Engine, Peer, Session};
 use fixgw_e2e::process::{text, wait_until};
@@ -133,14 +133,14 @@ impl Secure {
 }
 
 fn tell() {
-    println!("\nTwo engines, seven counterparties, one gateway between. All of them are real.\n");
+    println!("\nTwo engines, eight counterparties, one gateway between. All of them are real.\n");
     let everyone = sessions();
     let desks = [
         Desk::open("EQUITIES", &everyone),
         Desk::open("FX", &everyone),
     ];
     let [equities, fx] = &desks;
-    let [.., by_tls, stranger, next] = &everyone;
+    let [.., by_tls, stranger, next, late] = &everyone;
     let secure = Secure::new(by_tls.sender());
     let rules = rules();
     let mut gateway = Setup::over(&rules)
@@ -187,7 +187,16 @@ fn tell() {
     }
 
     println!("\nThe file everyone-else.yaml is deleted; with it the default route is gone");
+    let mark = gateway.mark();
     gateway.apply(|| rules.remove("everyone-else"));
+    let orphans = gateway.wait_object(mark, "word of the orphans", |event| {
+        text(event, "about") == "sessions"
+    });
+    println!(
+        "  {}: {}",
+        text(&orphans, "object"),
+        text(&orphans, "message")
+    );
     let refused = Counterparty::new(
         "stranger",
         gateway.address(),
@@ -217,6 +226,8 @@ fn tell() {
         answering(&desks, next, &newcomer),
     );
 
+    wait_for_an_engine(&gateway, &rules, late, fx);
+
     println!("\nThe certificate and the key of the port with TLS are replaced");
     secure.renew(&gateway);
 
@@ -240,8 +251,35 @@ fn tell() {
     gateway.stop();
 }
 
+/// A Logon comes before its engine: it is held until the engine is there.
+fn wait_for_an_engine(gateway: &Gateway, rules: &Directory, session: &Session, desk: &Desk) {
+    println!("\nA rule is added whose engine does not run yet");
+    rules.put_service("night-engine", &[]);
+    let rule = Route::new("night-desk", "night-engine").value("SenderCompID49", session.sender());
+    gateway.apply(|| rules.put(&rule));
+    let mark = gateway.mark();
+    let counterparty = connect(gateway, session);
+    let held = gateway
+        .process()
+        .wait_after(mark, "the hold", |event| text(event, "decision") == "HELD");
+    println!("  {:<27} {}", who(session), text(&held, "detail"));
+    let saved = Instant::now();
+    rules.put_service("night-engine", &[desk.tap.address()]);
+    counterparty.wait_logon(&session.at_counterparty());
+    println!(
+        "  {:<27} logged on {} ms after its engine was listed as ready, on the connection that it had",
+        "",
+        saved.elapsed().as_millis()
+    );
+    assert_eq!(counterparty.logons(&session.at_counterparty()), 1);
+    println!(
+        "  QuickFIX itself gives up after 10 s (LogonTimeout), and engines refuse a Logon whose SendingTime is 120 s old:\n  \
+         holdTimeout, 30 s unless a rule says otherwise, lies between, and counts only as long as the counterparty waits"
+    );
+}
+
 /// The sessions in the order in which they appear.
-fn sessions() -> [Session; 7] {
+fn sessions() -> [Session; 8] {
     [
         Session::new("FIX.4.2", "BROKER_A", "VENUE"),
         Session::new("FIX.4.4", "BROKER_A", "VENUE")
@@ -253,6 +291,7 @@ fn sessions() -> [Session; 7] {
         Session::new("FIX.4.4", "HEDGE_TWO", "VENUE"),
         Session::new("FIX.4.4", "STRANGER", "VENUE"),
         Session::new("FIX.4.3", "BROKER_A", "VENUE"),
+        Session::new("FIX.4.4", "NIGHT_DESK", "VENUE"),
     ]
 }
 
