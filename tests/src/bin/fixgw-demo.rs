@@ -186,29 +186,7 @@ fn tell() {
         session.exchange(MESSAGES);
     }
 
-    println!("\nThe file everyone-else.yaml is deleted; with it the default route is gone");
-    let mark = gateway.mark();
-    gateway.apply(|| rules.remove("everyone-else"));
-    let orphans = gateway.wait_object(mark, "word of the orphans", |event| {
-        text(event, "about") == "sessions"
-    });
-    println!(
-        "  {}: {}",
-        text(&orphans, "object"),
-        text(&orphans, "message")
-    );
-    let refused = Counterparty::new(
-        "stranger",
-        gateway.address(),
-        std::slice::from_ref(stranger),
-    )
-    .once()
-    .start();
-    let said = refused.wait_logout_text(&stranger.at_counterparty());
-    println!(
-        "  {:<27} no rule: the reject engine sent a Logout, \"{said}\"",
-        who(stranger)
-    );
+    delete_the_default_route(&gateway, &rules, stranger);
 
     println!("\nThe file broker-a.yaml is edited: its target is now fx-engine");
     let rule = std::fs::read_to_string(rules.file("broker-a")).expect("the rule can be read");
@@ -249,6 +227,33 @@ fn tell() {
         session.log_out();
     }
     gateway.stop();
+}
+
+/// The session that it took goes on, and the next Logon that it would have taken is refused.
+fn delete_the_default_route(gateway: &Gateway, rules: &Directory, stranger: &Session) {
+    println!("\nThe file everyone-else.yaml is deleted; with it the default route is gone");
+    let mark = gateway.mark();
+    gateway.apply(|| rules.remove("everyone-else"));
+    let orphans = gateway.wait_object(mark, "word of the orphans", |event| {
+        text(event, "about") == "sessions"
+    });
+    println!(
+        "  {}: {}",
+        text(&orphans, "object"),
+        text(&orphans, "message")
+    );
+    let refused = Counterparty::new(
+        "stranger",
+        gateway.address(),
+        std::slice::from_ref(stranger),
+    )
+    .once()
+    .start();
+    let said = refused.wait_logout_text(&stranger.at_counterparty());
+    println!(
+        "  {:<27} no rule: the reject engine sent a Logout, \"{said}\"",
+        who(stranger)
+    );
 }
 
 /// A Logon comes before its engine: it is held until the engine is there.
