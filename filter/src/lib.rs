@@ -6,6 +6,7 @@
 //! Never holds logic that could be tested without Envoy (that is the core's), never lets a panic out of a callback
 //! ([`contain`]), never writes a FIX byte, and never logs a field's value.
 
+mod calls;
 mod contain;
 #[cfg(feature = "test-faults")]
 mod fault;
@@ -13,6 +14,7 @@ mod host;
 mod places;
 mod root;
 mod stream;
+mod updates;
 mod worker;
 
 /// Envoy calls this once in each VM, before anything else.

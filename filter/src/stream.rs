@@ -84,7 +84,7 @@ impl StreamContext for Stream {
                 accepted_ms: now_ms.saturating_sub(host::ms_since_accept()),
                 source: SourceAddress::of_socket(path.source()),
             };
-            crate::root::restore();
+            crate::updates::restore();
             let plugin = self.plugin.clone();
             // Its deadline may be over by now: nothing that it sends is looked at then.
             let step = worker::with(|worker| worker.accept(id, now_ms, arrival, &path, plugin));

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use crate::explain::ExplainArgs;
 use crate::parse::ParseArgs;
 use crate::pipeline::hold::ConflictPolicy;
 use crate::said::Form;
+use crate::state;
 use crate::status::ask::StatusArgs;
 use crate::tcp_timeout::TcpTimeout;
 use crate::up::proxy_protocol::Headers;
@@ -362,23 +363,8 @@ impl SourceArgs {
     #[must_use]
     pub fn state_dir(&self) -> PathBuf {
         let given = self.state_dir.clone();
-        given.unwrap_or_else(|| state_dir(&self.directory))
+        given.unwrap_or_else(|| state::directory_for(&self.directory))
     }
-}
-
-/// Where the state of a directory of objects is kept if nobody says.
-#[must_use]
-pub fn state_dir(directory: &Path) -> PathBuf {
-    let home = |rest: &str| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(rest));
-    let base = std::env::var_os("XDG_STATE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| home(".local/state"))
-        .unwrap_or_else(std::env::temp_dir);
-    let directory = directory
-        .canonicalize()
-        .unwrap_or_else(|_| directory.to_owned());
-    let name = directory.to_string_lossy().replace('/', "-");
-    base.join("fix-gateway").join(name.trim_start_matches('-'))
 }
 
 /// `NAME=ADDR:PORT`

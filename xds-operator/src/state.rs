@@ -95,6 +95,21 @@ struct Content {
     slices: Vec<(ObjectName, Arc<Located<EndpointSlice>>)>,
 }
 
+/// Where the state of a directory of objects is kept if nobody says.
+#[must_use]
+pub fn directory_for(directory: &Path) -> PathBuf {
+    let home = |rest: &str| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(rest));
+    let base = std::env::var_os("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| home(".local/state"))
+        .unwrap_or_else(std::env::temp_dir);
+    let directory = directory
+        .canonicalize()
+        .unwrap_or_else(|_| directory.to_owned());
+    let name = directory.to_string_lossy().replace('/', "-");
+    base.join("fix-gateway").join(name.trim_start_matches('-'))
+}
+
 /// A state directory in use by this process.
 #[derive(Debug)]
 pub struct StateDirectory {

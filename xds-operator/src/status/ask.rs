@@ -8,8 +8,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{Status, socket, text};
-use crate::cli::state_dir;
 use crate::said::complain;
+use crate::state;
 
 /// How often `--watch` looks.
 const LOOK: Duration = Duration::from_secs(1);
@@ -46,14 +46,14 @@ pub struct StatusArgs {
 /// Asks, and shows.
 #[must_use]
 pub fn run(args: &StatusArgs) -> ExitCode {
-    let state = match (&args.state_dir, &args.directory) {
-        (Some(state), _) => state.clone(),
-        (None, Some(directory)) => state_dir(directory),
+    let directory = match (&args.state_dir, &args.directory) {
+        (Some(given), _) => given.clone(),
+        (None, Some(directory)) => state::directory_for(directory),
         (None, None) => return ExitCode::from(2),
     };
     loop {
-        let shown = socket::ask(&state)
-            .map_err(|error| in_words(&error, &state, args))
+        let shown = socket::ask(&directory)
+            .map_err(|error| in_words(&error, &directory, args))
             .and_then(|status| show(status, args));
         match shown {
             Ok(Shown::Yes) if !args.watch => return ExitCode::SUCCESS,
