@@ -1,6 +1,6 @@
 # What people type. The work is in scripts/, one script for each; each sets up what it needs.
 .DEFAULT_GOAL := help
-.PHONY: help demo up test build bench attack attack-haproxy fuzz fmt clean clean-tools
+.PHONY: help demo up test build bench attack attack-haproxy faults fuzz fmt clean clean-tools
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ attack: ## a thousand slow, silent and resetting clients beside honest sessions,
 
 attack-haproxy: ## the attacks of the tests, played to HAProxy as well, to compare
 	@scripts/attack-haproxy
+
+faults: ## every attack on a running gateway in full, beside two hundred live sessions; prints a table, takes about an hour
+	@scripts/faults
 
 fuzz: ## look for bytes that break a law, for a minute at each door (FUZZ_SECONDS=1800 for longer)
 	@scripts/fuzz

@@ -16,6 +16,7 @@ mod clusters;
 mod control;
 mod disk;
 mod hold;
+mod impostor;
 mod load;
 mod scene;
 mod table;

@@ -1,15 +1,17 @@
 //! What have all attacks in common? The sessions that must go on, the gateway's memory, the proof on every worker, and the
 //! line that each adds to the table of `make faults`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use fixgw_e2e::apart::{self, Apart};
 use fixgw_e2e::fix;
 use fixgw_e2e::fixture::{Directory, Route};
 use fixgw_e2e::flock::{self, Account, Flock, Fold};
-use fixgw_e2e::gateway::{Gateway, Setup, WORKERS};
+use fixgw_e2e::gateway::{self, Gateway, Setup, WORKERS};
 use fixgw_e2e::memory::Memory;
 use fixgw_e2e::peer::{Engine, Peer, Session};
 use fixgw_e2e::process::{journal, wait_until};
@@ -240,6 +242,10 @@ pub(crate) trait Attacked {
     fn address(&self) -> SocketAddr;
     /// The process of a part, as it is now.
     fn pid(&self, part: &str) -> u32;
+    /// The name of the listener.
+    fn listener(&self) -> &str;
+    /// Envoy's counters and gauges whose names hold a match of this regular expression.
+    fn statistics_of(&self, names: &str) -> BTreeMap<String, u64>;
 }
 
 impl Attacked for Gateway {
@@ -250,23 +256,60 @@ impl Attacked for Gateway {
     fn pid(&self, part: &str) -> u32 {
         self.child(part)
     }
+
+    fn listener(&self) -> &'static str {
+        gateway::LISTENER
+    }
+
+    fn statistics_of(&self, names: &str) -> BTreeMap<String, u64> {
+        self.statistics_of(names)
+    }
+}
+
+impl Attacked for Apart {
+    fn address(&self) -> SocketAddr {
+        self.address()
+    }
+
+    fn pid(&self, part: &str) -> u32 {
+        match part {
+            "envoy" => self.envoy_pid(),
+            _ => self.control_pid(),
+        }
+    }
+
+    fn listener(&self) -> &'static str {
+        apart::LISTENER
+    }
+
+    fn statistics_of(&self, names: &str) -> BTreeMap<String, u64> {
+        self.statistics_of(names)
+    }
+}
+
+/// Which light engine answers a Logon of `sender`, by whichever worker.
+pub(crate) fn engine_of(gateway: &impl Attacked, sender: &str) -> String {
+    let mut client = RawClient::connect(gateway.address());
+    client.send(&fix::logon("FIX.4.4", sender, "VENUE", &[]));
+    client.take_greeting()
 }
 
 /// Live connections of each worker.
-fn on_workers(gateway: &Gateway) -> Vec<u64> {
+fn on_workers(gateway: &impl Attacked) -> Vec<u64> {
     let statistics = gateway.statistics_of("worker_.*downstream_cx_active");
+    let listener = gateway.listener();
     let of_worker =
-        |worker| statistics[&format!("listener.main.worker_{worker}.downstream_cx_active")];
+        |worker| statistics[&format!("listener.{listener}.worker_{worker}.downstream_cx_active")];
     (0..WORKERS).map(of_worker).collect()
 }
 
 /// Fails unless a Logon of the probe reaches this engine on every worker.
-pub(crate) fn assert_in_force(gateway: &Gateway, engine: &str) {
+pub(crate) fn assert_in_force(gateway: &impl Attacked, engine: &str) {
     assert_leads(gateway, PROBE, engine);
 }
 
 /// Fails unless a Logon of `sender` reaches this engine on every worker: one connection on each, which Envoy's own counts show.
-pub(crate) fn assert_leads(gateway: &Gateway, sender: &str, engine: &str) {
+pub(crate) fn assert_leads(gateway: &impl Attacked, sender: &str, engine: &str) {
     let all_equal = |counts: &[u64]| counts.iter().all(|count| *count == counts[0]);
     let before = wait_until("the workers to have as many connections each", || {
         let counts = on_workers(gateway);

@@ -418,21 +418,7 @@ impl Gateway {
         let admin = self
             .admin
             .expect("the gateway was set up with an admin interface");
-        let mut client = RawClient::connect(admin);
-        let filter = if names.is_empty() {
-            String::new()
-        } else {
-            format!("?filter={names}")
-        };
-        let request =
-            format!("GET /stats{filter} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n");
-        client.send(request.as_bytes());
-        let answer = client.take_to_end();
-        let answer = String::from_utf8_lossy(&answer);
-        let lines = answer.lines().filter_map(|line| line.rsplit_once(": "));
-        lines
-            .filter_map(|(name, value)| Some((name.to_owned(), value.trim().parse().ok()?)))
-            .collect()
+        statistics(admin, names)
     }
 
     /// Connections to the usual listener that each worker has taken so far.
@@ -493,4 +479,25 @@ impl Gateway {
             wait_until("the end of a child", || (!is_alive(pid)).then_some(()));
         }
     }
+}
+
+/// The counters and gauges of the Envoy whose admin interface listens there: those whose names hold a match of this regular
+/// expression.
+#[must_use]
+pub fn statistics(admin: SocketAddr, names: &str) -> BTreeMap<String, u64> {
+    let mut client = RawClient::connect(admin);
+    let filter = if names.is_empty() {
+        String::new()
+    } else {
+        format!("?filter={names}")
+    };
+    let request =
+        format!("GET /stats{filter} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n");
+    client.send(request.as_bytes());
+    let answer = client.take_to_end();
+    let answer = String::from_utf8_lossy(&answer);
+    let lines = answer.lines().filter_map(|line| line.rsplit_once(": "));
+    lines
+        .filter_map(|(name, value)| Some((name.to_owned(), value.trim().parse().ok()?)))
+        .collect()
 }

@@ -20,6 +20,7 @@
     reason = "the library is a part of the tests, and a test fails by panicking"
 )]
 
+pub mod apart;
 pub mod attack;
 pub mod counted;
 pub mod echo;
@@ -28,6 +29,7 @@ pub mod fixture;
 pub mod flock;
 pub mod gateway;
 pub mod hostile;
+pub mod impostor;
 pub mod memory;
 pub mod peer;
 pub mod process;

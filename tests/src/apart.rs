@@ -1,0 +1,177 @@
+//! A gateway whose parts a test starts one by one, as `docs/running.md` has it: `envoy/gateway.yaml` and `fixgw control`. So the
+//! control plane can be taken away, and something else put in its place.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tempfile::TempDir;
+
+use crate::fixture::{Directory, NAMESPACE};
+use crate::gateway::{WORKERS, statistics};
+use crate::process::{Process, kind, wait_until};
+use crate::socket::unused_port;
+use crate::tool;
+
+/// The name of the listener in the file.
+pub const LISTENER: &str = "fix";
+
+/// The parts.
+pub struct Apart {
+    envoy: Process,
+    control: Mutex<Option<Process>>,
+    endpoints: Vec<(String, SocketAddr)>,
+    address: SocketAddr,
+    admin: SocketAddr,
+    control_plane: SocketAddr,
+    files: TempDir,
+}
+
+impl Apart {
+    /// Starts them over a directory, and waits until every VM has its table.
+    #[must_use]
+    pub fn start(directory: &Directory, endpoints: &[(&str, SocketAddr)]) -> Self {
+        let files = TempDir::with_prefix("fixgw-e2e-").expect("a temporary directory can be made");
+        let [address, admin, control_plane] = [(); 3].map(|()| unused_port());
+        let path = tool::repository().join("envoy/gateway.yaml");
+        let text = std::fs::read_to_string(path).expect("the file is there");
+        let module = tool::filter().display().to_string();
+        let port = |address: SocketAddr| format!("port_value: {}", address.port());
+        let edits = [
+            ("/etc/fixgw/fixgw_filter.wasm", module),
+            ("address: 0.0.0.0", "address: 127.0.0.1".to_owned()),
+            ("port_value: 9880", port(address)),
+            ("port_value: 9901", port(admin)),
+            ("port_value: 18000", port(control_plane)),
+            // Without one, what no route takes is closed.
+            ("\"rejectCluster\": \"fixgw-reject-engine\",", String::new()),
+            (
+                "max_active_downstream_connections: 250000",
+                "max_active_downstream_connections: 4000".to_owned(),
+            ),
+        ];
+        let text = edits.iter().fold(text, |text, (old, new)| {
+            assert!(text.contains(old), "the file has `{old}`");
+            text.replace(old, new)
+        });
+        let file = files.path().join("envoy.yaml");
+        std::fs::write(&file, text).expect("the directory takes a file");
+        let envoy = Process::start("envoy", tool::envoy(), |command| {
+            let workers = WORKERS.to_string();
+            command.args([
+                "--concurrency",
+                &workers,
+                "--disable-hot-restart",
+                "-l",
+                "warning",
+                "-c",
+            ]);
+            command.arg(file);
+        });
+        let endpoints = endpoints.iter();
+        let apart = Self {
+            envoy,
+            control: Mutex::new(None),
+            endpoints: endpoints
+                .map(|(name, address)| ((*name).to_owned(), *address))
+                .collect(),
+            address,
+            admin,
+            control_plane,
+            files,
+        };
+        apart.start_control(directory);
+        wait_until("Envoy to listen", || {
+            std::net::TcpStream::connect(address).ok()
+        });
+        apart
+    }
+
+    fn control(&self) -> MutexGuard<'_, Option<Process>> {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts the control plane, and waits until every VM uses what it serves.
+    pub fn start_control(&self, directory: &Directory) {
+        let process = Process::start("fixgw control", tool::program("fixgw"), |command| {
+            command.arg("control").arg(directory.path());
+            command.args(["--output", "json", "--settle-quiet-ms", "10"]);
+            command.arg("--xds").arg(self.control_plane.to_string());
+            command.arg("--filter").arg(tool::filter());
+            command
+                .arg("--state-dir")
+                .arg(self.files.path().join("state"));
+            command.arg("--vms").arg((WORKERS + 1).to_string());
+            for (service, address) in &self.endpoints {
+                command
+                    .arg("--endpoint")
+                    .arg(format!("{NAMESPACE}/{service}={address}"));
+            }
+        });
+        process.wait_for("`applied`", |event| kind(event) == "applied");
+        *self.control() = Some(process);
+    }
+
+    /// Does something that changes the table, and waits until every VM uses the new one.
+    pub fn apply(&self, change: impl FnOnce()) {
+        let control = self.control();
+        let control = control.as_ref().expect("the control plane runs");
+        let mark = control.mark();
+        let revision = |event: &serde_json::Value| event["revision"].as_u64();
+        let applied = |event: &serde_json::Value| {
+            (kind(event) == "applied")
+                .then(|| revision(event))
+                .flatten()
+        };
+        let before = control.events().iter().filter_map(applied).max();
+        change();
+        control.wait_after(mark, "a newer revision to be applied", |event| {
+            applied(event) > before
+        });
+    }
+
+    /// Kills the control plane, and says where it listened.
+    pub fn end_control(&self) -> SocketAddr {
+        drop(self.control().take());
+        self.control_plane
+    }
+
+    /// The newest revision that was applied.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        let control = self.control();
+        let events = control.as_ref().expect("the control plane runs").events();
+        let applied = events.iter().filter(|event| kind(event) == "applied");
+        applied
+            .filter_map(|event| event["revision"].as_u64())
+            .max()
+            .expect("it waited for one")
+    }
+
+    /// Where counterparties connect.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Envoy's process.
+    #[must_use]
+    pub fn envoy_pid(&self) -> u32 {
+        self.envoy.pid()
+    }
+
+    /// The control plane's process.
+    #[must_use]
+    pub fn control_pid(&self) -> u32 {
+        self.control()
+            .as_ref()
+            .expect("the control plane runs")
+            .pid()
+    }
+
+    /// Envoy's counters and gauges whose names hold a match of this regular expression.
+    #[must_use]
+    pub fn statistics_of(&self, names: &str) -> BTreeMap<String, u64> {
+        statistics(self.admin, names)
+    }
+}
