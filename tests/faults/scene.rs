@@ -294,13 +294,32 @@ pub(crate) fn engine_of(gateway: &impl Attacked, sender: &str) -> String {
     client.take_greeting()
 }
 
-/// Live connections of each worker.
-fn on_workers(gateway: &impl Attacked) -> Vec<u64> {
-    let statistics = gateway.statistics_of("worker_.*downstream_cx_active");
+/// Connections that each worker has accepted so far.
+fn accepted(gateway: &impl Attacked) -> Vec<u64> {
+    let statistics = gateway.statistics_of("worker_.*downstream_cx_total");
     let listener = gateway.listener();
     let of_worker =
-        |worker| statistics[&format!("listener.{listener}.worker_{worker}.downstream_cx_active")];
+        |worker| statistics[&format!("listener.{listener}.worker_{worker}.downstream_cx_total")];
     (0..WORKERS).map(of_worker).collect()
+}
+
+/// A connection on each worker, which Envoy's own counts show. While others are ending, the balance may give both to one: then two
+/// more are tried.
+fn one_on_each_worker(gateway: &impl Attacked) -> Vec<RawClient> {
+    wait_until("a connection on each worker", || {
+        let before = accepted(gateway);
+        let clients: Vec<RawClient> = before
+            .iter()
+            .map(|_| RawClient::connect(gateway.address()))
+            .collect();
+        let now = wait_until("the workers to accept them", || {
+            let now = accepted(gateway);
+            let all = before.iter().sum::<u64>() + WORKERS;
+            (now.iter().sum::<u64>() >= all).then_some(now)
+        });
+        let each = before.iter().map(|count| count + 1);
+        now.into_iter().eq(each).then_some(clients)
+    })
 }
 
 /// Fails unless a Logon of the probe reaches this engine on every worker.
@@ -308,21 +327,9 @@ pub(crate) fn assert_in_force(gateway: &impl Attacked, engine: &str) {
     assert_leads(gateway, PROBE, engine);
 }
 
-/// Fails unless a Logon of `sender` reaches this engine on every worker: one connection on each, which Envoy's own counts show.
+/// Fails unless a Logon of `sender` reaches this engine on every worker.
 pub(crate) fn assert_leads(gateway: &impl Attacked, sender: &str, engine: &str) {
-    let all_equal = |counts: &[u64]| counts.iter().all(|count| *count == counts[0]);
-    let before = wait_until("the workers to have as many connections each", || {
-        let counts = on_workers(gateway);
-        all_equal(&counts).then_some(counts)
-    });
-    let mut probes: Vec<RawClient> = before
-        .iter()
-        .map(|_| RawClient::connect(gateway.address()))
-        .collect();
-    let wanted: Vec<u64> = before.iter().map(|count| count + 1).collect();
-    wait_until("a probe on each worker", || {
-        (on_workers(gateway) == wanted).then_some(())
-    });
+    let mut probes = one_on_each_worker(gateway);
     let logon = fix::logon("FIX.4.4", sender, "VENUE", &[]);
     for probe in &mut probes {
         probe.send(&logon);
