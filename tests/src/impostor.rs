@@ -37,6 +37,7 @@ impl Impostor {
             revision,
             endpoints: BTreeMap::new(),
             proxy_protocol: BTreeMap::new(),
+            tcp_timeouts: BTreeMap::new(),
         };
         let settings = ProxySettings::from(WasmVm::from_file(filter));
         let (tell, told) = channel();
