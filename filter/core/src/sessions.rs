@@ -325,6 +325,7 @@ mod tests {
         let first = told(&mut sessions);
         assert_eq!((first.since, first.number, first.routes.len()), (0, 1, 2));
         sessions.answered(Some(1));
+        sessions.moved(&live("t/a", "x"), &live("t/a", "x"));
         assert!(!sessions.has_news());
         let heartbeat = told(&mut sessions);
         assert_eq!((heartbeat.since, heartbeat.number), (1, 1));
