@@ -120,7 +120,10 @@ fn in_words(error: &io::Error, state: &Path, args: &StatusArgs) -> String {
                  started with, and its --state-dir if it had one"
             )
         }
-        io::ErrorKind::ConnectionRefused => format!(
+        // The last two: it ended while it was asked.
+        io::ErrorKind::ConnectionRefused
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::UnexpectedEof => format!(
             "the control plane of `{state}` does not run at the moment; `fixgw up` starts it again by itself, live sessions go on"
         ),
         io::ErrorKind::PermissionDenied => {
