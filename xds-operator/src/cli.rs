@@ -184,7 +184,7 @@ pub struct HoldArgs {
     pub connect_timeout_ms: u32,
 }
 
-/// Envoy would run out of attempts (`max_connect_attempts`) some minutes after that.
+/// Longer than anybody takes to notice that an engine has gone: what lasts longer is for `holdTimeout`.
 const CONNECT_TIMEOUT_MS_MAX: u32 = 300_000;
 
 fn connect_timeout(text: &str) -> Result<u32, String> {
