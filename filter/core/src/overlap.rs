@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use crate::key::{KIND_PRESENT, KIND_VALUE, anywhere_or_ranges, key_part, kind_of, mix, seed};
-use crate::range::{SourceAddress, SourceRange};
+use crate::range::{self, SourceAddress, SourceRange};
 use crate::rule::{Condition, FieldMatch, Rank, Rule};
 use crate::wire::Tag;
 
@@ -420,9 +420,8 @@ pub(crate) fn takes_all(rule: &Rule, pair: [&Rule; 2]) -> bool {
 
 /// How a route ranks for an address; `None` when it is not for it. A route without ranges ranks below `/0`.
 pub(crate) fn rank_from(rule: &Rule, source: SourceAddress) -> Option<(Rank, Option<u8>)> {
-    let ranges = rule.source_ranges().iter();
-    let around = ranges.filter(|range| range.holds(source));
-    let longest = around.map(|range| range.form().length()).max();
+    let longest = range::longest_around(rule.source_ranges().iter().copied(), source);
+    let longest = longest.map(|range| range.form().length());
     let is_for = rule.source_ranges().is_empty() || longest.is_some();
     is_for.then_some((rule.rank(), longest))
 }

@@ -362,6 +362,14 @@ impl fmt::Display for RangeError {
 
 impl core::error::Error for RangeError {}
 
+/// The longest of these ranges that holds an address: what gives a route its place among others.
+pub fn longest_around(
+    ranges: impl Iterator<Item = SourceRange>,
+    source: SourceAddress,
+) -> Option<SourceRange> {
+    ranges.filter(|range| range.holds(source)).max()
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {

@@ -20,7 +20,7 @@ pub use crate::image::LoadError;
 use crate::image::{self, HEADER_BYTES};
 use crate::key::{KIND_PRESENT, KIND_VALUE, anywhere_or_ranges, key_part, kind_of, mix, seed};
 use crate::limits;
-use crate::range::{RangeForm, SourceAddress, SourceRange};
+use crate::range::{self, RangeForm, SourceAddress, SourceRange};
 use crate::redact::{Disclosure, DisclosurePolicy};
 use crate::rule::{Class, Hold, Rank, Rule, by_name};
 use crate::wire::Tag;
@@ -404,8 +404,7 @@ impl Table {
     /// The longest source range of a route that holds an address: what gave the route its place among others.
     #[must_use]
     pub fn matching_range(&self, route: RouteRef, slots: &Slots<'_>) -> Option<SourceRange> {
-        let source = slots.source?;
-        self.ranges(route).filter(|range| range.holds(source)).max()
+        range::longest_around(self.ranges(route), slots.source?)
     }
 
     /// A route's source ranges, ascending by length.

@@ -10,7 +10,7 @@ use fixgw_core::config::Settings;
 use fixgw_core::connection::{Arrival, Connection, Step, View};
 use fixgw_core::decision::{Decision, DecisionRecord, Reason};
 use fixgw_core::miss::{self, Miss, Why};
-use fixgw_core::range::{SourceAddress, SourceRange};
+use fixgw_core::range::{self, SourceAddress, SourceRange};
 use fixgw_core::readiness::Readiness;
 use fixgw_core::redact::{self, Disclosure, FieldValue};
 use fixgw_core::rule::{Class, Condition, FieldMatch, Rule};
@@ -363,8 +363,7 @@ impl<'r, 'b> Judged<'r, 'b> {
     ) -> Self {
         let fields = rule.fields().iter();
         let holding = |source: SourceAddress| {
-            let ranges = rule.source_ranges().iter().copied();
-            ranges.filter(|range| range.holds(source)).max()
+            range::longest_around(rule.source_ranges().iter().copied(), source)
         };
         let range = match (rule.source_ranges(), source.and_then(holding)) {
             ([], _) => Ok(None),
