@@ -12,8 +12,11 @@ use crate::scene::{Home, SESSIONS, assert_in_force, probe_to, sized};
 /// Two engines that take turns in having the probe's route: whoever answers says which revision counts.
 const ENGINES: [&str; 2] = ["even", "odd"];
 
-/// Revisions before the memory is looked at. An even number: the next one changes the route again.
-const WARM: usize = 4;
+/// Revisions before the memory is looked at, so many that the allocator has found its level. An even number: the next one changes
+/// the route again.
+fn warm() -> usize {
+    sized(4, 100)
+}
 
 /// Changes the table so often, and proves each on every worker.
 fn revise(gateway: &Gateway, directory: &Directory, revisions: usize, mut revised: impl FnMut()) {
@@ -54,7 +57,7 @@ fn revisions_under_live_sessions(fault: &str, others: usize, revisions: usize) {
     // A control plane has two tables at a time from its first revision on: its memory is looked at after that.
     let gather = |directory: &Directory, fold: Fold| {
         let flock = fold.gather(address, SESSIONS);
-        revise(&gateway, directory, WARM, || ());
+        revise(&gateway, directory, warm(), || ());
         flock
     };
     home.attacked_by(fault, &gateway, gather, |directory, flock| {
