@@ -221,7 +221,9 @@ pub(crate) fn upstream() -> Upstream {
             .and_then(|bytes| <[u8; 8]>::try_from(bytes).ok())
             .map_or(0, u64::from_le_bytes)
     };
-    if property(&["upstream", "cx_pool_ready_duration"]).is_some_and(|bytes| !bytes.is_empty()) {
+    let address = text_property(&["upstream", "address"]);
+    // Where there is no cluster of this name, the duration is there, and no address.
+    if number(&["upstream", "cx_pool_ready_duration"]) > 0 && !address.is_empty() {
         return Upstream {
             is_connected: true,
             attempts: number(&["upstream", "request_attempt_count"]),
@@ -229,7 +231,6 @@ pub(crate) fn upstream() -> Upstream {
         };
     }
     let why = text_property(&["upstream", "transport_failure_reason"]);
-    let address = text_property(&["upstream", "address"]);
     let failure = match (address.as_str(), why.as_str()) {
         ("", "") => String::new(),
         (address, "") => address.to_owned(),

@@ -26,6 +26,7 @@ pub(crate) fn enter(route: &str, caps: Caps) -> Result<Place, Full> {
     for _ in 0..TRIES_MAX {
         let (bytes, guard) = host::shared(held::KEY).unwrap_or_default();
         let mut list = Held::read(&bytes);
+        forget_the_dead(&mut list, vm, now_ms);
         let counts = list.enter(vm, route, now_ms, caps)?;
         if host::share(held::KEY, &list.write(), guard).is_ok() {
             return Ok(counts);
@@ -47,10 +48,18 @@ pub(crate) fn settle() {
         if list.is_settled(vm, now_ms, &own) {
             return;
         }
+        forget_the_dead(&mut list, vm, now_ms);
         list.settle(vm, now_ms, &own);
         if host::share(held::KEY, &list.write(), guard).is_ok() {
             return;
         }
+    }
+}
+
+/// Not right after a break: where Envoy as a whole stood still, the others are as little dead as this VM, and have not run yet.
+fn forget_the_dead(list: &mut Held, vm: u64, now_ms: u64) {
+    if worker::with(|worker| worker.judges_others(now_ms)) {
+        list.forget_the_dead(vm, now_ms);
     }
 }
 

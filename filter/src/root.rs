@@ -86,10 +86,13 @@ impl RootContext for Root {
         if self.role != Role::Data {
             return;
         }
+        contained("the time", worker_ticks);
+        // INVARIANT: a report says which table is used, and clusters go by that. So whoever is tried at a cluster that this table
+        // does not name any more is taken from there before.
+        contained("an update", updates::take_left);
         contained("the deadlines", || self.serve_deadlines());
         contained("the held connections", || self.serve_held());
         contained("the engines' answers", || self.look_at_tried());
-        contained("an update", updates::take_left);
         for (part, sharing) in Part::ALL.into_iter().zip(&mut self.sharing) {
             contained("what the others have", || updates::catch_up(part, sharing));
             contained("the shared data", || updates::share(part, sharing));
@@ -172,7 +175,7 @@ impl Root {
         let Ok(now_ms) = host::monotonic_ms() else {
             return;
         };
-        let mut performed = 0;
+        let (mut closes, mut performed) = (0, false);
         for id in worker::with(|worker| worker.tried(self.asked, ASKED_PER_TICK_MAX)) {
             self.asked = id;
             if host::set_effective_context(id).is_err() {
@@ -186,16 +189,19 @@ impl Root {
             else {
                 continue;
             };
+            if let Step::Close { .. } = step {
+                closes += 1;
+            }
             if step != Step::Wait {
-                performed += 1;
+                performed = true;
                 stream::perform_on_passing(id, plugin, step);
             }
-            if performed >= CLOSES_PER_TICK_MAX {
+            if closes >= CLOSES_PER_TICK_MAX {
                 break;
             }
         }
         let _ = host::set_effective_context(self.id);
-        if performed > 0 {
+        if performed {
             stream::settle();
         }
     }
@@ -209,6 +215,12 @@ impl Root {
         }
         // INVARIANT: whatever is called later in this tick is this root's.
         let _ = host::set_effective_context(self.id);
+    }
+}
+
+fn worker_ticks() {
+    if let Ok(now_ms) = host::monotonic_ms() {
+        worker::with(|worker| worker.ticks(now_ms));
     }
 }
 

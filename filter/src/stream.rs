@@ -50,6 +50,22 @@ impl Stream {
         }
     }
 
+    /// The counterparty has finished sending. If its engine has refused it so far, it has left: whoever leaves with hundreds of
+    /// others is not left to the tick, which closes some at a time.
+    fn finished(&self) {
+        if !worker::with(|worker| worker.finished(self.id)) {
+            return;
+        }
+        let upstream = host::upstream();
+        let Ok(now_ms) = host::monotonic_ms() else {
+            return;
+        };
+        let step = worker::with(|worker| worker.progressed(self.id, now_ms, &upstream));
+        if let Some((plugin, step)) = step {
+            perform_on_passing(self.id, plugin, step);
+        }
+    }
+
     /// A fault of ours: this connection closes.
     fn fail(&mut self) -> Action {
         let closed = contained("the end of a failed connection", || {
@@ -100,9 +116,7 @@ impl StreamContext for Stream {
         match self.phase {
             Phase::Passing => {
                 if end {
-                    contained("a half-close", || {
-                        worker::with(|worker| worker.finished(self.id));
-                    });
+                    contained("a half-close", || self.finished());
                 }
                 return Action::Continue;
             }

@@ -13,7 +13,7 @@ use fixgw_core::config::Settings;
 use fixgw_core::connecting::{Connecting, End, Upstream};
 use fixgw_core::connection::{Arrival, Connection, Step, View};
 use fixgw_core::decision::{DecisionRecord, Reason};
-use fixgw_core::held::{Full, OfRoute, Place};
+use fixgw_core::held::{Awake, Full, OfRoute, Place};
 use fixgw_core::inline::InlineRoutes;
 use fixgw_core::outbox::{Batch, Outbox, Reporter};
 use fixgw_core::path::Path;
@@ -88,6 +88,8 @@ pub(crate) struct Worker {
     released: Vec<u32>,
     /// Connections that wait for their target, or did since the shared list was last put right.
     has_held: bool,
+    /// For how long it has run without a break.
+    awake: Awake,
     /// By which this VM's data root is woken.
     queue: Option<u32>,
     has_served: bool,
@@ -485,11 +487,20 @@ impl Worker {
         self.react(id, false, |connection, _| connection.placed(now_ms, answer))
     }
 
-    /// The counterparty of a connection whose bytes pass has finished sending.
-    pub(crate) fn finished(&mut self, id: u32) {
-        if let Some(tried) = self.tried.get_mut(&id) {
-            tried.connecting.finished();
-        }
+    /// The counterparty of a connection whose bytes pass has finished sending. True when no engine is known to have it.
+    pub(crate) fn finished(&mut self, id: u32) -> bool {
+        let tried = self.tried.get_mut(&id);
+        tried.map(|tried| tried.connecting.finished()).is_some()
+    }
+
+    /// Time has passed.
+    pub(crate) fn ticks(&mut self, now_ms: u64) {
+        self.awake.ticks(now_ms);
+    }
+
+    /// Whether it has run for so long without a break that it may say of another VM that it is dead.
+    pub(crate) fn judges_others(&mut self, now_ms: u64) -> bool {
+        self.awake.judges_others(now_ms)
     }
 
     /// The connections whose targets are tried: `at_most` so many behind `last`, and then from the beginning.

@@ -161,3 +161,64 @@ fn who_is_refused_when_the_engine_ceases_to_be_ready_is_held_until_it_is_back() 
     });
     assert_eq!(text(&record, "target"), "trading/engine:9876", "{record}");
 }
+
+#[test]
+fn who_is_refused_goes_with_his_route_to_another_engine_and_reaches_the_old_one_no_more() {
+    let kept = KeptPort::keep();
+    let (directory, gateway) = gateway(&[&kept], "60s");
+    let new = EchoEngine::start("new");
+    directory.put_service("new", &[new.address()]);
+    let mut client = routed(&gateway);
+    // Nothing else leads to the old target, so its cluster goes.
+    gateway.apply(|| {
+        let moved = Route::new("broker", "new").value("SenderCompID49", "BROKER");
+        directory.put(&moved);
+    });
+    let old = EchoEngine::start_at("old", kept);
+    assert_eq!(client.take_greeting(), "new");
+    assert_eq!(client.take(logon().len()), logon());
+    assert_eq!(new.received(), [logon()]);
+    assert_eq!(old.received(), Vec::<Vec<u8>>::new());
+}
+
+#[test]
+fn who_is_refused_while_his_route_is_deleted_waits_for_its_return() {
+    let kept = KeptPort::keep();
+    let (directory, gateway) = gateway(&[&kept], "60s");
+    let mut client = routed(&gateway);
+    gateway.apply(|| directory.remove("broker"));
+    let record = said(&gateway, &client, "no_ready_endpoint");
+    assert_eq!(text(&record, "decision"), "HELD", "{record}");
+    let engine = EchoEngine::start_at("engine", kept);
+    gateway.apply(|| {
+        let back = Route::new("broker", "engine").value("SenderCompID49", "BROKER");
+        directory.put(&back);
+    });
+    assert_eq!(client.take_greeting(), "engine");
+    assert_eq!(client.take(logon().len()), logon());
+    assert_eq!(engine.received(), [logon()]);
+}
+
+/// More than one tick closes.
+const LEAVE: usize = 300;
+
+#[test]
+fn hundreds_who_leave_at_once_while_their_engine_refuses_reach_it_no_more() {
+    let kept = KeptPort::keep();
+    let (_directory, gateway) = gateway(&[&kept], "60s");
+    let clients: Vec<RawClient> = (0..LEAVE).map(|_| routed(&gateway)).collect();
+    // Each has been refused once by now.
+    for client in &clients {
+        client.finish();
+    }
+    let told = || {
+        let records = gateway.decisions();
+        let left = |record: &&Value| text(record, "reason") == "left_while_connecting";
+        (records.iter().filter(left).count() == LEAVE).then_some(())
+    };
+    wait_until("word of each", told);
+    let engine = EchoEngine::start_at("late", kept);
+    let mut client = routed(&gateway);
+    assert_eq!(client.take_greeting(), "late");
+    assert_eq!(engine.received().len(), 1, "somebody's ghost");
+}

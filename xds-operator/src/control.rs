@@ -39,6 +39,8 @@ use crate::xds::server::{Event, Outputs, ServeError, Server, What};
 
 /// How often VMs are looked at of which nothing new is heard.
 const LOOK: Duration = Duration::from_secs(1);
+/// Milliseconds that a revision may be ahead of this machine's clock: revisions begin with the time, and clocks differ.
+const REVISION_AHEAD_MS: u64 = 24 * 3_600 * 1_000;
 /// How long until a state that could not be saved is tried again.
 const SAVE_AGAIN: Duration = Duration::from_secs(5);
 
@@ -195,6 +197,7 @@ async fn control(args: &ControlArgs) -> Result<(), ControlError> {
     for task in told {
         task.abort();
     }
+    status::socket::close(&args.source.state_dir());
     drop(stage);
     speaker.finish().await;
     ended
@@ -323,9 +326,7 @@ impl Stage {
     }
 
     fn advance(&mut self) -> Option<Arc<Snapshot>> {
-        let wall = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, millis);
+        let wall = unix_ms();
         let Outcome {
             messages,
             snapshot,
@@ -430,7 +431,7 @@ fn tell(
                     of_fleet.say(&Said::gateway(severity, line));
                 }
                 held.send_if_modified(|held| {
-                    let newest = newest(&now).max(*held);
+                    let newest = newest(&now, unix_ms()).max(*held);
                     std::mem::replace(held, newest) != newest
                 });
                 let counts = counts(&now);
@@ -494,9 +495,7 @@ fn status_now(
 ) -> Status {
     let (snapshot, fleet) = (snapshots.borrow().clone(), fleet.borrow().clone());
     let sessions = sessions.borrow().clone();
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, millis);
+    let now = unix_ms();
     match Table::load(snapshot.table_image.to_vec()) {
         Ok(table) => Status::new(&table, &snapshot, &fleet, &sessions, now),
         // It was loaded before it was published.
@@ -525,13 +524,19 @@ fn counts(fleet: &Fleet) -> Counts {
     })
 }
 
-/// The newest revision that a proxy holds.
-fn newest(fleet: &Fleet) -> u64 {
+/// The newest revision that a proxy holds which asks us for its configuration. Whoever can reach the port can say a number: one that
+/// lies far ahead of the clock is nobody's.
+fn newest(fleet: &Fleet, unix_ms: u64) -> u64 {
     let of_proxy = |proxy: &ProxyView| {
         let vms = proxy.vms.iter().map(|vm| vm.table_revision);
-        vms.chain(proxy.acknowledged).max().unwrap_or(0)
+        let held = vms.chain(proxy.acknowledged);
+        let credible = unix_ms.saturating_add(REVISION_AHEAD_MS);
+        held.filter(|revision| *revision <= credible)
+            .max()
+            .unwrap_or(0)
     };
-    fleet.proxies.values().map(of_proxy).max().unwrap_or(0)
+    let asking = fleet.proxies.values().filter(|proxy| proxy.streams > 0);
+    asking.map(of_proxy).max().unwrap_or(0)
 }
 
 /// Revision, readiness and number of VMs, when all of them use the same, it is what is served, and none is missing.
@@ -567,6 +572,40 @@ const fn severity(event: &Event) -> Severity {
     }
 }
 
+/// Milliseconds since 1970.
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, millis)
+}
+
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::receive::vms::VmView;
+
+    #[test]
+    fn only_a_proxy_that_asks_us_and_a_credible_revision_count_as_newest() {
+        let fleet = |streams, table_revision| {
+            let vm = VmView {
+                table_revision,
+                ..VmView::default()
+            };
+            let proxy = ProxyView {
+                streams,
+                acknowledged: Some(5),
+                vms: vec![vm],
+            };
+            Fleet {
+                proxies: [("gw".to_owned(), proxy)].into(),
+            }
+        };
+        assert_eq!(newest(&fleet(1, 7_000), 1_000), 7_000);
+        assert_eq!(newest(&fleet(0, 7_000), 1_000), 0);
+        assert_eq!(newest(&fleet(1, u64::MAX), 1_000), 5);
+        assert_eq!(newest(&fleet(1, 1_001 + REVISION_AHEAD_MS), 1_000), 5);
+    }
 }

@@ -2,8 +2,9 @@
 //!
 //! Envoy counts attempts, this keeps the time. A target that counts as ready and refuses is tried again, each time at the next
 //! of its endpoints, until the time is over. Should the target cease to be ready meanwhile, Envoy would give up at once, for it
-//! tries no empty cluster: then the connection is *parked*, at a cluster that nobody can answer for, and counts as held. When
-//! its target is ready again, the next attempt goes there. What the counterparty sent stays with Envoy all the while, and
+//! tries no empty cluster: then the connection is *parked*, at a cluster that nobody can answer for, and counts as held. The same
+//! when its route leads elsewhere, or is deleted: no Logon goes to an engine that is its route's no more. When its route has a
+//! target that is ready, the next attempt goes there. What the counterparty sent stays with Envoy all the while, and
 //! arrives once.
 //!
 //! A state machine without I/O, as [`crate::connection`]: what Envoy says of the upstream goes in, a [`Step`] comes out.
@@ -17,6 +18,9 @@ use crate::decision::{Decision, DecisionRecord, Reason};
 use crate::held::{Caps, Full, Place};
 use crate::rule::Hold;
 use crate::sessions::Standing;
+
+/// Milliseconds in which an engine that is there takes a connection. Who has finished sending by then, and is not taken, has left.
+const TAKEN_MS: u64 = 200;
 
 /// What Envoy says of a connection's way to its engine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -142,15 +146,15 @@ impl Connecting {
                     None => Step::Wait,
                 }
             }
-            // No attempt has failed: most engines take it the next moment, and answer.
-            State::Trying if self.has_finished && upstream.attempts > 1 => {
-                self.close(left_while_connecting(upstream))
-            }
             State::Trying => self.keep_trying(now_ms.saturating_sub(since_ms), view, upstream),
         }
     }
 
     fn keep_trying(&mut self, waited: u64, view: View<'_>, upstream: &Upstream) -> Step {
+        // Most engines take it the next moment, and answer though it has finished.
+        if self.has_finished && (upstream.attempts > 1 || waited >= TAKEN_MS) {
+            return self.close(left_while_connecting(upstream));
+        }
         if has_lost_target(&self.record, view) {
             let settings = view.settings;
             let timeout_ms = self.hold.timeout_ms.unwrap_or(settings.hold_timeout_ms);
@@ -277,11 +281,17 @@ fn tried(upstream: &Upstream) -> String {
     }
 }
 
-/// Whether its target has ceased to be ready.
+/// Whether its target is its route's no more, or has ceased to be ready.
 fn has_lost_target(record: &DecisionRecord, view: View<'_>) -> bool {
-    let target = record.target.as_deref().filter(|_| record.route.is_some());
-    let known = target.zip(view.readiness);
-    known.is_some_and(|(target, readiness)| !readiness.is_ready(target))
+    let Some(target) = record.target.as_deref().filter(|_| record.route.is_some()) else {
+        return false;
+    };
+    let is_ready = view.readiness.is_none_or(|ready| ready.is_ready(target));
+    let leads_there = name(record).zip(view.table).is_none_or(|(name, table)| {
+        let route = table.route_named(name.0, name.1);
+        route.and_then(|route| table.target(route)) == Some(target)
+    });
+    !is_ready || !leads_there
 }
 
 /// Where a parked connection can go now.
@@ -460,6 +470,52 @@ mod tests {
         full.progressed(0, gateway.view(), &refused(2));
         let (reason, _) = closed(full.placed(0, Err(Full::Route(1))));
         assert_eq!(reason, Reason::HoldLimit);
+    }
+
+    #[test]
+    fn who_has_finished_is_not_taken_for_long_after_the_first_attempt_began() {
+        let gateway = Gateway::new();
+        let mut connecting = gateway.connecting(Some("t/a"), true);
+        let first = Upstream {
+            attempts: 1,
+            ..Upstream::default()
+        };
+        assert_eq!(connecting.progressed(0, gateway.view(), &first), Step::Wait);
+        assert_eq!(
+            connecting.progressed(199, gateway.view(), &first),
+            Step::Wait
+        );
+        let (reason, _) = closed(connecting.progressed(200, gateway.view(), &first));
+        assert_eq!(reason, Reason::LeftWhileConnecting);
+    }
+
+    #[test]
+    fn it_goes_with_its_route_where_that_leads_and_waits_where_that_is_deleted() {
+        let mut gateway = Gateway::new();
+        let mut connecting = gateway.connecting(Some("t/a"), false);
+        let mut moved = spec("a", &[("SenderCompID49", "A")], None);
+        moved.target = crate::rule::Target::service("t", "elsewhere", 1);
+        for (rules, wanted) in [
+            (Vec::new(), None),
+            (
+                alloc::vec![Rule::new(moved).unwrap()],
+                Some("t/elsewhere:1"),
+            ),
+        ] {
+            gateway.table = Table::compile(&rules, 8).unwrap();
+            let step = connecting.progressed(0, gateway.view(), &refused(3));
+            if let Step::Ask { .. } = step {
+                let place = Place { route: 1, pod: 1 };
+                let step = connecting.placed(0, Ok(place));
+                assert!(matches!(step, Step::Park { .. }));
+            }
+            let step = connecting.progressed(100, gateway.view(), &refused(4));
+            match (step, wanted) {
+                (Step::Wait, None) => {}
+                (Step::Connect { cluster, .. }, Some(wanted)) => assert_eq!(cluster, wanted),
+                (step, _) => panic!("{step:?}"),
+            }
+        }
     }
 
     #[test]

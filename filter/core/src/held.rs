@@ -160,6 +160,32 @@ pub(crate) fn of_counts(counts: &BTreeMap<String, u32>) -> Vec<OfRoute> {
     counts.collect()
 }
 
+/// For how long a VM has run without a break.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Awake {
+    since_ms: u64,
+    ticked_ms: u64,
+}
+
+impl Awake {
+    /// Milliseconds without a tick after which there was a break.
+    const BREAK_MS: u64 = 1_000;
+
+    /// Time has passed.
+    pub const fn ticks(&mut self, now_ms: u64) {
+        if now_ms.saturating_sub(self.ticked_ms) >= Self::BREAK_MS {
+            self.since_ms = now_ms;
+        }
+        self.ticked_ms = now_ms;
+    }
+
+    /// Whether it has run for so long that every other VM, had it run too, would have been seen meanwhile.
+    pub const fn judges_others(&mut self, now_ms: u64) -> bool {
+        self.ticks(now_ms);
+        now_ms.saturating_sub(self.since_ms) >= limits::HELD_SHARE_MS
+    }
+}
+
 impl Held {
     /// What is in shared data. Bytes that are none of ours are an empty list: then each VM puts its share in again.
     #[must_use]
@@ -182,7 +208,6 @@ impl Held {
     /// # Errors
     /// When there is none.
     pub fn enter(&mut self, vm: u64, route: &str, now_ms: u64, caps: Caps) -> Result<Place, Full> {
-        self.forget_the_dead(vm, now_ms);
         let of_route = self.of_route(route);
         if of_route >= caps.route_max {
             return Err(Full::Route(of_route));
@@ -200,7 +225,6 @@ impl Held {
 
     /// Puts a VM's share right: what it holds really. Also says that it lives.
     pub fn settle(&mut self, vm: u64, now_ms: u64, held: &[OfRoute]) {
-        self.forget_the_dead(vm, now_ms);
         if held.is_empty() {
             self.vms.retain(|share| share.vm != vm);
             return;
@@ -248,7 +272,8 @@ impl Held {
         self.vms.push(share);
     }
 
-    fn forget_the_dead(&mut self, own: u64, now_ms: u64) {
+    /// Drops the shares of VMs that have not been seen for long. For a VM that [`Awake::judges_others`].
+    pub fn forget_the_dead(&mut self, own: u64, now_ms: u64) {
         let lives = |share: &Share| now_ms.saturating_sub(share.seen_ms) < limits::HELD_SHARE_MS;
         self.vms.retain(|share| share.vm == own || lives(share));
     }
@@ -299,11 +324,28 @@ mod tests {
     fn a_vm_that_is_not_seen_any_more_holds_nothing() {
         let mut held = Held::default();
         enter(&mut held, 1, "a").unwrap();
-        held.enter(2, "a", 1_000 + limits::HELD_SHARE_MS - 1, CAPS)
-            .unwrap();
+        let early = 1_000 + limits::HELD_SHARE_MS - 1;
+        held.forget_the_dead(2, early);
+        held.enter(2, "a", early, CAPS).unwrap();
         assert_eq!(held.of_route("a"), 2);
+        held.forget_the_dead(2, 1_000 + limits::HELD_SHARE_MS);
         let counts = held.enter(2, "a", 1_000 + limits::HELD_SHARE_MS, CAPS);
         assert_eq!(counts, Ok(Place { route: 2, pod: 2 }));
+    }
+
+    #[test]
+    fn who_has_just_woken_calls_nobody_dead() {
+        let mut awake = Awake::default();
+        for now_ms in (10_000..16_000).step_by(100) {
+            assert!(!awake.judges_others(now_ms), "{now_ms}");
+        }
+        assert!(awake.judges_others(16_000));
+        // Envoy stood still for seven seconds.
+        assert!(!awake.judges_others(23_000));
+        for now_ms in (23_100..29_000).step_by(100) {
+            awake.ticks(now_ms);
+        }
+        assert!(awake.judges_others(29_000));
     }
 
     #[test]

@@ -54,6 +54,9 @@ pub struct VmReport {
     /// Routes whose connections changed, as they are now.
     #[prost(message, repeated, tag = "12")]
     pub routes: alloc::vec::Vec<RouteReport>,
+    /// Whether the rest follows with the next report.
+    #[prost(bool, tag = "13")]
+    pub more: bool,
 }
 
 /// The connections of one route in one VM.

@@ -229,6 +229,7 @@ impl Sessions {
             }
             taken.push(route);
         }
+        report.more = !self.changed.is_empty();
         self.under_way = Some((self.made, taken));
     }
 
@@ -363,11 +364,12 @@ mod tests {
         for index in 0..=REPORT_ROUTES_MAX {
             begin(&mut sessions, &live(&format!("t/{index}"), "x"));
         }
-        assert_eq!(told(&mut sessions).routes.len(), REPORT_ROUTES_MAX);
+        let first = told(&mut sessions);
+        assert!(first.more && first.routes.len() == REPORT_ROUTES_MAX);
         sessions.answered(Some(1));
         assert!(sessions.has_news());
         let rest = told(&mut sessions);
-        assert_eq!((rest.since, rest.routes.len()), (1, 1));
+        assert_eq!((rest.since, rest.routes.len(), rest.more), (1, 1, false));
         for index in 0..40 {
             begin(&mut sessions, &live("t/moved", &format!("t/{index}:1")));
         }

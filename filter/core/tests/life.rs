@@ -246,6 +246,7 @@ impl World {
         );
         if let Step::Ask { route, caps } = &step {
             let mut list = Held::read(&self.list);
+            list.forget_the_dead(self.vms[life.worker], self.now_ms);
             let answer = list.enter(self.vms[life.worker], route, self.now_ms, *caps);
             if let Ok(place) = answer {
                 assert!(place.route <= caps.route_max && place.pod <= caps.pod_max);
@@ -299,6 +300,7 @@ impl World {
         for worker in 0..WORKERS {
             let own = self.sessions[worker].held();
             let mut list = Held::read(&self.list);
+            list.forget_the_dead(self.vms[worker], self.now_ms);
             list.settle(self.vms[worker], self.now_ms, &own);
             self.list = list.write();
         }

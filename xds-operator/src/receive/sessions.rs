@@ -8,10 +8,11 @@
 use std::collections::BTreeMap;
 
 use fixgw_core::decision::{Decision, Reason};
+use fixgw_core::limits;
 use fixgw_core::report::{RouteReport, VmReport};
 
-/// Bytes of a route's or a target's name. Longer ones are nobody's.
-const NAME_BYTES_MAX: usize = 512;
+/// Bytes of a route's name, as Kubernetes has its parts, and of a target's (`namespace/service:port`). Longer ones are nobody's.
+const NAME_BYTES_MAX: usize = limits::ROUTE_NAME_BYTES_MAX + 6;
 /// Targets of one route in one VM: what a VM tells.
 const TARGETS_MAX: usize = fixgw_core::sessions::TARGETS_TOLD_MAX + 1;
 
@@ -77,59 +78,89 @@ impl OfRoute {
 /// What one VM has told.
 #[derive(Debug, Default)]
 pub struct VmSessions {
+    /// The last report that was taken in; 0: none.
     number: u64,
     routes: BTreeMap<String, OfRoute>,
+    /// What it tells anew, until that is whole: meanwhile what it told before counts.
+    anew: Option<BTreeMap<String, OfRoute>>,
+    /// Whether all was told once.
+    is_whole: bool,
     is_cut: bool,
 }
 
 impl VmSessions {
-    /// Takes a report in, with room for so many routes. The number of the report that is had then, and whether anything
-    /// changed.
+    /// Takes a report in, with room for so many routes and targets. The number of the report that is had then, and whether
+    /// anything changed.
     pub fn take(&mut self, report: VmReport, room: usize) -> (u64, bool) {
-        if report.since == 0 {
-            let is_new = report.number != 0;
-            if is_new {
-                self.routes.clear();
-                self.is_cut = false;
-                self.number = 0;
-            }
+        if report.since == 0 && report.number != 0 {
+            self.anew = Some(BTreeMap::new());
+            self.is_cut = false;
+            self.number = 0;
         }
         if report.since != self.number {
             // Something is missing before it.
             return (0, false);
         }
+        self.number = report.number;
         let changed = !report.routes.is_empty() || report.since == 0;
+        let mut left = room.saturating_sub(self.len());
+        let routes = self.anew.as_mut().unwrap_or(&mut self.routes);
         for told in report.routes {
-            let fits = self.routes.len() < room || self.routes.contains_key(&told.route);
-            let known = told.route.len() <= NAME_BYTES_MAX && told.targets.len() <= TARGETS_MAX;
-            if fits && known {
-                let (route, of) = read(told);
-                self.routes.insert(route, of);
-            } else {
+            let before = routes.get(&told.route).map_or(0, size);
+            if !is_known(&told) {
                 self.is_cut = true;
+                continue;
+            }
+            let (route, of) = read(told);
+            let Some(after) = (left + before).checked_sub(size(&of)) else {
+                self.is_cut = true;
+                continue;
+            };
+            left = after;
+            routes.insert(route, of);
+        }
+        if !report.more {
+            self.is_whole = true;
+            if let Some(anew) = self.anew.take() {
+                self.routes = anew;
             }
         }
-        self.number = report.number;
         (self.number, changed)
     }
 
-    /// Routes that are kept.
+    /// Routes and targets that are kept.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.routes.len()
+        let all = self
+            .routes
+            .values()
+            .chain(self.anew.iter().flat_map(BTreeMap::values));
+        all.map(size).sum()
     }
 
     /// Whether none is.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.routes.is_empty()
+        self.len() == 0
     }
 }
 
+/// What a route takes of the room.
+fn size(of: &OfRoute) -> usize {
+    1 + of.targets.len()
+}
+
+/// Whether it may be a VM's word: names of objects, which move nobody's cursor, and as many targets as one tells.
+fn is_known(told: &RouteReport) -> bool {
+    let is_name = |name: &str| name.len() <= NAME_BYTES_MAX && !name.chars().any(char::is_control);
+    let targets = told.targets.iter();
+    told.targets.len() <= TARGETS_MAX
+        && is_name(&told.route)
+        && targets.map(|of| of.target.as_str()).all(is_name)
+}
+
 fn read(told: RouteReport) -> (String, OfRoute) {
-    let targets = told.targets.into_iter();
-    let targets = targets.filter(|of| of.target.len() <= NAME_BYTES_MAX);
-    let targets = targets.map(|of| {
+    let targets = told.targets.into_iter().map(|of| {
         let counts = OfTarget {
             connecting: of.connecting.into(),
             active: of.live.into(),
@@ -161,8 +192,10 @@ pub struct Sessions {
     pub is_cut: bool,
     /// The oldest table that one of its VMs uses; 0: one has none.
     pub revision: Option<u64>,
-    /// How many VMs have told of theirs.
+    /// How many VMs have told all of theirs.
     pub vms: usize,
+    /// How many have not.
+    pub vms_missing: usize,
 }
 
 impl Sessions {
@@ -176,7 +209,8 @@ impl Sessions {
             self.revision
                 .map_or(revision, |oldest| oldest.min(revision)),
         );
-        self.vms += usize::from(vm.number != 0);
+        self.vms += usize::from(vm.is_whole);
+        self.vms_missing += usize::from(!vm.is_whole);
     }
 
     /// Adds another proxy's.
@@ -188,6 +222,7 @@ impl Sessions {
         let revisions = [self.revision, other.revision].into_iter().flatten();
         self.revision = revisions.min();
         self.vms += other.vms;
+        self.vms_missing += other.vms_missing;
     }
 }
 
@@ -237,7 +272,7 @@ mod tests {
         assert_eq!(vm.take(report(5, 7, &[told("b", 9)]), ROOM), (0, false));
         assert_eq!(vm.routes["b"].active(), 7);
         assert_eq!(vm.take(report(0, 8, &[told("b", 2)]), ROOM), (8, true));
-        assert_eq!(vm.len(), 1);
+        assert_eq!(vm.len(), 2);
     }
 
     #[test]
@@ -246,18 +281,49 @@ mod tests {
         assert_eq!(vm.take(report(0, 1, &[told("a", 1)]), ROOM), (1, true));
         // From a filter that tells nothing of its connections.
         assert_eq!(vm.take(report(0, 0, &[]), ROOM), (0, false));
-        assert_eq!(vm.len(), 1);
+        assert_eq!(vm.len(), 2);
+    }
+
+    #[test]
+    fn what_is_told_anew_in_parts_counts_when_it_is_whole() {
+        let mut vm = VmSessions::default();
+        let part = |since, number, name: &str| VmReport {
+            more: true,
+            ..report(since, number, &[told(name, 1)])
+        };
+        vm.take(part(0, 1, "a"), ROOM);
+        let all = |vm: &VmSessions| {
+            let mut all = Sessions::default();
+            all.add(vm, 3);
+            (all.routes.len(), all.vms, all.vms_missing)
+        };
+        assert_eq!(all(&vm), (0, 0, 1));
+        vm.take(report(1, 2, &[told("b", 1)]), ROOM);
+        assert_eq!(all(&vm), (2, 1, 0));
+        assert_eq!(vm.take(part(0, 3, "a"), ROOM), (3, true));
+        assert_eq!(all(&vm), (2, 1, 0), "what was told before");
+        vm.take(report(3, 4, &[]), ROOM);
+        assert_eq!(all(&vm), (1, 1, 0));
+    }
+
+    #[test]
+    fn a_name_that_is_none_is_not_taken_in() {
+        for name in ["t/\u{1b}[2J", "t/a\nCRITICAL", &"n".repeat(400)] {
+            let mut vm = VmSessions::default();
+            vm.take(report(0, 1, &[told(name, 1)]), ROOM);
+            assert!(vm.is_empty() && vm.is_cut);
+        }
     }
 
     #[test]
     fn there_is_room_for_so_many_routes_and_it_is_said_when_some_are_missing() {
         let mut vm = VmSessions::default();
         let many: Vec<RouteReport> = ["a", "b", "c"].map(|name| told(name, 1)).to_vec();
-        assert_eq!(vm.take(report(0, 1, &many), 2), (1, true));
+        assert_eq!(vm.take(report(0, 1, &many), 5), (1, true));
         let mut all = Sessions::default();
         all.add(&vm, 3);
         assert!(all.is_cut && all.routes.len() == 2);
-        vm.take(report(1, 2, &[told("a", 5)]), 2);
+        vm.take(report(1, 2, &[told("a", 5)]), 4);
         assert_eq!(vm.routes["a"].active(), 5);
     }
 

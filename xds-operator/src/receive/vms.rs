@@ -11,16 +11,18 @@ use crate::xds::rollout::{Now, VmState};
 
 /// VMs kept account of. A proxy has one for each worker and one more; 1,024 proxies with 64 workers come close.
 pub const VMS_MAX: usize = 65_536;
-/// Routes kept account of, one for each VM that has connections of it: 10,000 routes in each of 100 VMs. What comes beyond
-/// that is not counted, and it is said that something is missing.
-pub const ROUTES_MAX: usize = 1_000_000;
+/// Routes and targets kept account of, over all VMs that have connections of them: 10,000 routes in each of 25 VMs. What comes
+/// beyond that is not counted, and it is said that something is missing.
+pub const ROUTES_MAX: usize = 500_000;
 /// Bytes of a `node.id`: longer ones would make the account's bound worthless.
 const NODE_ID_BYTES_MAX: usize = 512;
 
 /// Whether a proxy can be told from others by this.
 #[must_use]
 pub fn is_node_id(node_id: &str) -> bool {
-    !node_id.is_empty() && node_id.len() <= NODE_ID_BYTES_MAX
+    !node_id.is_empty()
+        && node_id.len() <= NODE_ID_BYTES_MAX
+        && !node_id.chars().any(char::is_control)
 }
 
 /// What a report led to.
@@ -62,7 +64,7 @@ pub struct VmView {
 pub struct Registry {
     vms: BTreeMap<String, BTreeMap<u64, Entry>>,
     count: usize,
-    /// Routes that are kept account of, over all VMs.
+    /// Routes and targets that are kept account of, over all VMs.
     routes: usize,
 }
 

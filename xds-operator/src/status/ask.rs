@@ -124,7 +124,7 @@ fn in_words(error: &io::Error, state: &Path, args: &StatusArgs) -> String {
         io::ErrorKind::ConnectionRefused
         | io::ErrorKind::ConnectionReset
         | io::ErrorKind::UnexpectedEof => format!(
-            "the control plane of `{state}` does not run at the moment; `fixgw up` starts it again by itself, live sessions go on"
+            "nobody answers in `{state}`: the gateway was killed, or its control plane is just being started again, and then live sessions go on; try again in a moment"
         ),
         io::ErrorKind::PermissionDenied => {
             format!("`{state}` is another user's ({error}); ask as the user that runs the gateway")

@@ -8,7 +8,7 @@ use fixgw_core::decision::Severity;
 use fixgw_core::table::Table;
 
 use super::{on_old_target, target_of};
-use crate::message::{About, Message, count};
+use crate::message::{About, MESSAGES_MAX, Message, count};
 use crate::receive::fleet::AllSessions;
 use crate::world::Kind;
 
@@ -32,7 +32,9 @@ impl Notices {
     pub fn observe(&mut self, table: &Table, all: &AllSessions) -> Vec<Message> {
         let mut messages = Vec::new();
         let mut stands = BTreeMap::new();
-        for (node, sessions) in all {
+        // What a VM has not told is not over: after a break it tells everything anew.
+        let whole = |node: &str| all.get(node).is_some_and(|own| own.vms_missing == 0);
+        for (node, sessions) in all.iter().filter(|(node, _)| whole(node)) {
             let is_in_force = sessions
                 .revision
                 .is_some_and(|used| used >= table.revision());
@@ -70,10 +72,23 @@ impl Notices {
         }
         // A gateway that is not heard any more may be heard again, and its sessions are what they were.
         let silent = std::mem::take(&mut self.told).into_iter();
-        stands.extend(silent.filter(|((node, _), _)| !all.contains_key(node)));
+        stands.extend(silent.filter(|((node, _), _)| !whole(node)));
         self.told = stands;
-        messages
+        bounded(messages)
     }
+}
+
+/// As many as anybody reads, and how many more there are.
+fn bounded(mut messages: Vec<Message>) -> Vec<Message> {
+    let more = messages.len().saturating_sub(MESSAGES_MAX);
+    if more > 0 {
+        messages.truncate(MESSAGES_MAX);
+        let what = format!("the same is so of {more} more FIXSessions");
+        let mut last = message(Severity::Error, "", what, "`fixgw status` names them");
+        last.object = None;
+        messages.push(last);
+    }
+    messages
 }
 
 fn message(severity: Severity, route: &str, what: String, mend: &str) -> Message {

@@ -22,9 +22,9 @@ use super::Status;
 /// Name of the socket.
 pub const SOCKET: &str = "status.sock";
 /// Readers at once; the next ones wait.
-const READERS_MAX: usize = 16;
+const READERS_MAX: usize = 64;
 /// Time that one reader has.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time that a control plane has to answer.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after an error of the listener, such as too many open files.
@@ -53,6 +53,11 @@ pub fn open(state: &Path) -> io::Result<UnixListener> {
     let listener = UnixListener::bind(&path)?;
     fs::set_permissions(&path, Permissions::from_mode(0o600))?;
     Ok(listener)
+}
+
+/// Removes the socket of this process, so that nobody takes the gateway for one that is started again.
+pub fn close(state: &Path) {
+    let _ = fs::remove_file(state.join(SOCKET));
 }
 
 /// Answers whoever connects, for ever.

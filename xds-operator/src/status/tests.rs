@@ -204,6 +204,11 @@ fn orphans_are_told_once_when_every_worker_uses_the_table_and_once_more_when_the
     // Not heard for a while.
     assert_eq!(said(&mut notices, &after, &AllSessions::new()), []);
     assert_eq!(said(&mut notices, &after, &live(8)), []);
+    // A VM that was made anew has not told everything yet.
+    let mut partly = sessions(8, &[]);
+    partly.get_mut("gw").unwrap().vms_missing = 1;
+    assert_eq!(said(&mut notices, &after, &partly), []);
+    assert_eq!(said(&mut notices, &after, &live(8)), []);
     let back = said(&mut notices, &table(9, &[("a", "x")]), &live(9));
     assert_eq!(back.len(), 1);
     assert_eq!(back[0].0, Severity::Info);
