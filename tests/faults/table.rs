@@ -1,7 +1,7 @@
 //! Do a thousand revisions of the table in a row touch a live session, and is each of them in force on every worker?
 
 use fixgw_e2e::echo::EchoEngine;
-use fixgw_e2e::fixture::{Directory, Route};
+use fixgw_e2e::fixture::{Directory, other_routes_yaml};
 use fixgw_e2e::flock::Fold;
 use fixgw_e2e::gateway::Gateway;
 use fixgw_e2e::process::kind;
@@ -40,14 +40,8 @@ fn revisions_under_live_sessions(fault: &str, others: usize, revisions: usize) {
     let home = Home::new();
     let engines = ENGINES.map(EchoEngine::start);
     home.directory.put(&probe_to(ENGINES[0]));
-    let more: Vec<String> = (0..others)
-        .map(|number| {
-            Route::new(&format!("other-{number}"), "fold")
-                .value("SenderCompID49", &format!("OTHER{number}"))
-                .yaml()
-        })
-        .collect();
-    home.directory.write("others", &more.join("---\n"));
+    home.directory
+        .write("others", &other_routes_yaml(others, "fold"));
     let mut setup = home.setup().arguments(["--settle-quiet-ms", "0"]);
     for (name, engine) in ENGINES.iter().zip(&engines) {
         setup = setup.endpoint(name, engine.address());

@@ -120,6 +120,18 @@ pub fn slices_yaml(service: &str, endpoints: &[SocketAddr]) -> String {
     yaml
 }
 
+/// So many FIXSessions that no Logon of a test meets, for one file: a table's size is what they are for.
+#[must_use]
+pub fn other_routes_yaml(count: usize, service: &str) -> String {
+    let route = |number| {
+        Route::new(&format!("other-{number}"), service)
+            .value("SenderCompID49", &format!("OTHER{number}"))
+            .yaml()
+    };
+    let routes: Vec<String> = (0..count).map(route).collect();
+    routes.join("---\n")
+}
+
 /// A FIXSession.
 #[derive(Clone, Debug)]
 pub struct Route {

@@ -31,6 +31,7 @@ pub mod gateway;
 pub mod hostile;
 pub mod impostor;
 pub mod memory;
+pub mod pair;
 pub mod peer;
 pub mod process;
 pub mod proxy;
