@@ -28,7 +28,7 @@ attack: ## a thousand slow, silent and resetting clients beside honest sessions,
 attack-haproxy: ## the attacks of the tests, played to HAProxy as well, to compare
 	@scripts/attack-haproxy
 
-faults: ## every attack on a running gateway in full, beside two hundred live sessions; prints a table, for about 40 minutes
+faults: ## every attack on a running gateway in full, beside two hundred live sessions; prints a table, for about 50 minutes
 	@scripts/faults
 
 fuzz: ## look for bytes that break a law, for a minute at each door (FUZZ_SECONDS=1800 for longer)
