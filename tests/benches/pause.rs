@@ -11,12 +11,12 @@
 //!   uses the new table, and [`AFTERMATH`] longer; the one behind it, without, lasts as long. So whatever else the machine does
 //!   meets both alike. As one bad moment of the machine decides over p99.9 all the same, the longest round trips of the intervals
 //!   are compared, too, by their medians: that is what each change does.
-//! - The kernel's own account of the threads says what a change costs them: the time that they had a processor, and the time that
-//!   they waited for one, each without that of the interval behind it. A pause that a worker's thread makes by itself is no longer
-//!   than what it ran; all above that is waiting.
+//! - How much longer a worker's thread waited for a processor than in the interval behind it, by the kernel's own account.
+//! - What a change costs each by itself is measured while nobody sends a message: how much longer a thread ran than in the interval
+//!   behind it. A pause that a worker's thread makes by itself is no longer than that; all above it is waiting.
 //! - Where there are few processors, they are what a session waits for: the control plane compares the routes, and Envoy's main
-//!   thread tries the table out, in a VM that it makes for that. So the same is measured again with a control plane that gives way to everybody else
-//!   (`SCHED_IDLE`), as if it ran on another machine.
+//!   thread tries the table out, in a VM that it makes for that. So the same is measured again with a control plane that gives way
+//!   to everybody else (`SCHED_IDLE`), as if it ran on another machine.
 //!
 //! The programs are those of `FIXGW_BIN_DIR`.
 #![allow(
@@ -218,6 +218,7 @@ fn main() {
     drop(direct);
 
     let mut sessions = sessions(&meeting, &gateway);
+    tell_costs(&turns(&gateway, &directory, processes));
     for control_plane in [ControlPlane::Beside, ControlPlane::GivingWay] {
         control_plane.arrange(processes);
         let (turns, trips) = measured(&mut sessions, || turns(&gateway, &directory, processes));
@@ -274,37 +275,40 @@ fn compare(turns: &[Turn], trips: &[Trip]) {
         "    a change adds at p99.9: {:.2} (reach: 1)",
         at(&changed, 0.999) - at(&unchanged, 0.999)
     );
-    let longest: Vec<(f64, f64)> = turns
-        .iter()
-        .map(|(changed, unchanged)| (changed.longest_ms(trips), unchanged.longest_ms(trips)))
-        .collect();
+    let longest = |interval: &Interval| interval.longest_ms(trips);
     println!(
         "    the longest of each interval, medians: no change {:.2}, a change {:.2}; what a change adds {:.2}",
-        median(longest.iter().map(|(_, unchanged)| *unchanged)),
-        median(longest.iter().map(|(changed, _)| *changed)),
-        median(
-            longest
-                .iter()
-                .map(|(changed, unchanged)| changed - unchanged)
-        ),
+        median(turns.iter().map(|(_, unchanged)| longest(unchanged))),
+        median(turns.iter().map(|(changed, _)| longest(changed))),
+        added_ms(turns, longest),
     );
+    println!(
+        "    a change has a worker's thread wait for a processor, median: {:.1}",
+        added_ms(turns, |interval| interval.spent_ms(Who::Worker).1),
+    );
+}
+
+/// What each does for a change, with changes and times without one while nobody sends anything.
+fn tell_costs(turns: &[Turn]) {
+    println!("  what a change costs while nobody sends a message, ms with a processor, medians:");
     for (who, label) in [
         (Who::Worker, "a worker's thread"),
         (Who::Main, "Envoy's main thread"),
         (Who::ControlPlane, "the control plane"),
     ] {
-        let added = |of: fn((f64, f64)) -> f64| {
-            let turns = turns.iter();
-            median(turns.map(|(changed, unchanged)| {
-                of(changed.spent_ms(who)) - of(unchanged.spent_ms(who))
-            }))
-        };
         println!(
-            "    a change costs {label}, median: {:.1} with a processor, {:.1} waiting for one",
-            added(|(ran, _)| ran),
-            added(|(_, waited)| waited),
+            "    {label}: {:.2}",
+            added_ms(turns, |interval| interval.spent_ms(who).0)
         );
     }
+}
+
+/// How much more of something an interval with a change has, the median.
+fn added_ms(turns: &[Turn], of: impl Fn(&Interval) -> f64) -> f64 {
+    let added = turns
+        .iter()
+        .map(|(changed, unchanged)| of(changed) - of(unchanged));
+    median(added)
 }
 
 /// Sessions of each worker, by worker.
