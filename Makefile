@@ -1,6 +1,6 @@
 # What people type. The work is in scripts/, one script for each; each sets up what it needs.
 .DEFAULT_GOAL := help
-.PHONY: help demo up test build bench attack attack-haproxy faults fuzz fmt clean clean-tools
+.PHONY: help demo up test build bench attack attack-haproxy faults fuzz fmt generate clean clean-tools
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ faults: ## every attack on a running gateway in full, beside two hundred live se
 
 fuzz: ## look for bytes that break a law, for a minute at each door (FUZZ_SECONDS=1800 for longer)
 	@scripts/fuzz
+
+generate: ## write the files that are made from the code (the CRD)
+	@scripts/generate
 
 fmt: ## format the code
 	@scripts/setup rust

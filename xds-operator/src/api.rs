@@ -3,6 +3,13 @@
 //! The types of `fixgateway.io/v1alpha1`, field for field, and the step from there to the core's [`RuleSpec`]. Whether
 //! what was written makes sense is asked by the core and by `pipeline::validate`. Never reads a file, never knows
 //! where an object came from.
+//!
+//! The documentation of the types in a FIXSession is what `kubectl explain` shows: it speaks to those who write routes.
+//! `crd` makes `crds/fixsession-crd.yaml` of them.
+
+#[cfg(test)]
+mod crd;
+pub mod status;
 
 use std::collections::BTreeMap;
 
@@ -58,6 +65,9 @@ pub const NAME_BYTES_MAX: usize = 253;
 /// Bytes of a namespace or a Service's name (RFC 1123 label), as Kubernetes has it.
 pub const LABEL_BYTES_MAX: usize = 63;
 
+/// The names of the FIXSession in an API server's paths and for `kubectl`.
+pub const PLURAL: &str = "fixsessions";
+
 /// A FIXSession as written.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -86,65 +96,85 @@ impl<'de> Deserialize<'de> for Ignored {
     }
 }
 
-/// What a FIXSession wants.
+/// Which Logons the route takes, where they go, and how long a connection may wait for its engine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FIXSessionSpec {
-    /// Conditions on the Logon's fields, by `PascalCase<TagNumber>`.
+    /// Fields of the Logon, all of which must match; 16 at most. A key is the field's name in `PascalCase` followed by its tag
+    /// number, as in `SenderCompID49` or `AlgoStrategy20001`. The number is what is matched; the name is for people and logs.
+    ///
+    /// Of a repeated tag the first value counts, and an empty field counts as absent. Tags 9, 10 and 35 cannot be matched, nor can
+    /// those that carry secrets (passwords, and every data field, such as 96).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub match_fields: BTreeMap<String, MatchField>,
-    /// Where a counterparty must come from: CIDR blocks, `10.0.0.0/8` or `2001:db8::/32`. Without it, from anywhere.
+    /// Where the counterparty must come from: CIDR blocks without bits beyond their length, such as `10.0.0.0/8` or
+    /// `2001:db8::/32`; 64 at most, and the address must be in one of them. Without it, from anywhere.
+    ///
+    /// It is a condition like any other, not access control: a Logon from elsewhere falls through to the next route. Source ranges
+    /// may stand alone, beside `matchFields`, or on a default route.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_ranges: Option<Vec<String>>,
-    /// Takes what no other route takes.
+    /// Whether this is a default route, which takes what no other route takes. A default route has a `priority` and no
+    /// `matchFields`. A Logon that no default route takes either is refused.
     #[serde(default, skip_serializing_if = "is_false")]
     pub default: bool,
-    /// Rank among wildcard or default routes.
+    /// Which of several routes wins: the one with the larger number, among routes with a pattern or of source ranges alone, and
+    /// among default routes. It is required for those, and not allowed for a route of values only, whose rank is its number of
+    /// fields.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<i32>,
-    /// Where it leads.
+    /// Where the Logon goes, and every byte that follows it.
     pub target: TargetSpec,
-    /// How many connections may wait for the target at once.
+    /// How many connections may wait at once for a ready endpoint of the target, from 0 to 500; one more is refused. Without it, as
+    /// many as the gateway says, 1 as a rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_held_connections: Option<u32>,
-    /// How long a connection may wait: `30s`.
+    /// How long a connection may wait for a ready endpoint of the target, from `1ms` to `1h`: whole numbers with their units, such
+    /// as `30s`, `1m30s` or `500ms`. Without it, for as long as the gateway says, 30 s as a rule. Engines refuse a Logon that is
+    /// older than 2 minutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold_timeout: Option<String>,
 }
 
-/// A condition on one field.
+/// What must hold for one field of the Logon: exactly one of `value` and `pattern`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MatchField {
-    /// Equals, byte for byte.
+    /// The field equals this, byte for byte: 1 to 128 bytes. Numbers are put in quotes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
-    /// `*` or `PREFIX*`.
+    /// `*`: the field is there and not empty. `PREFIX*`: it begins with these 1 to 128 bytes, which may be all of it. A route with
+    /// a pattern needs a `priority`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pattern: Option<String>,
-    /// Shown as `[REDACTED]` everywhere.
+    /// Whether the field's value is shown as `[REDACTED]` wherever the gateway tells of it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub redact: bool,
-    /// In no telemetry at all when false.
+    /// Whether the gateway may tell of the field at all, true if it is not said. With `false` it is in no log, record or status.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub log: bool,
 }
 
 /// Where a route leads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TargetSpec {
-    /// A Service of the FIXSession's own namespace.
+    /// A port of a Service in the FIXSession's own namespace. Its ready endpoints are the engines. A Service that is not there yet
+    /// is no error: connections wait for it.
     pub service: ServiceSpec,
 }
 
 /// A port of a Service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ServiceSpec {
     /// The Service's name.
     pub name: String,
-    /// The Service's port (not the pod's).
+    /// The Service's port by number, from 1 to 65535: `port`, not `targetPort`.
     pub port: u16,
 }
 
