@@ -1,6 +1,6 @@
 //! Does every command in the documents work?
 //!
-//! Every `sh` block of the README, `docs/` and `examples/` is run from the top of the repository, with two changes:
+//! Every `sh` block of the README, `docs/`, `examples/` and `crds/` is run from the top of the repository, with two changes:
 //! fixed ports become free ones, and what runs until Ctrl-C gets its Ctrl-C once it is ready. `make` targets, which run
 //! this test among others, are asked for what they would do.
 
@@ -20,7 +20,9 @@ type Block = (PathBuf, usize, String);
 fn documents() -> Vec<PathBuf> {
     let root = tool::repository();
     let mut found = vec![root.join("README.md")];
-    let mut directories = vec![root.join("docs"), root.join("examples")];
+    let mut directories = ["docs", "examples", "crds"]
+        .map(|name| root.join(name))
+        .to_vec();
     while let Some(directory) = directories.pop() {
         for entry in std::fs::read_dir(&directory).unwrap() {
             let path = entry.unwrap().path();
