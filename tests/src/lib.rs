@@ -21,6 +21,7 @@
 )]
 
 pub mod apart;
+pub mod apiserver;
 pub mod attack;
 pub mod counted;
 pub mod echo;

@@ -154,7 +154,19 @@ impl KeptPort {
     /// Takes one.
     #[must_use]
     pub fn keep() -> Self {
+        Self::bound(Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket can be made"))
+    }
+
+    /// Takes one that programs can share who ask for that (`SO_REUSEPORT`), and nobody else.
+    #[must_use]
+    pub fn keep_to_share() -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket can be made");
+        rustix::net::sockopt::set_socket_reuseport(&socket, true)
+            .expect("a socket can share its port");
+        Self::bound(socket)
+    }
+
+    fn bound(socket: Socket) -> Self {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         socket.bind(&any.into()).expect("a port is free");
         let address = socket.local_addr().expect("it has an address");

@@ -18,6 +18,18 @@ pub fn haproxy() -> PathBuf {
     from_environment("FIXGW_HAPROXY")
 }
 
+/// A Kubernetes API server.
+#[must_use]
+pub fn kube_apiserver() -> PathBuf {
+    from_environment("FIXGW_KUBE_APISERVER")
+}
+
+/// The store of an API server.
+#[must_use]
+pub fn etcd() -> PathBuf {
+    from_environment("FIXGW_ETCD")
+}
+
 /// The Python interpreter that can import `quickfix`.
 #[must_use]
 pub fn python() -> PathBuf {

@@ -1,0 +1,47 @@
+//! Does a real API server take the CRD, and do with it what the documents say?
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod definition;
+mod refusal;
+
+use fixgw_e2e::apiserver::{Answer, ApiServer, Sent};
+use fixgw_e2e::process::wait_until;
+use fixgw_e2e::{fixture::NAMESPACE, tool};
+use serde_json::json;
+
+/// The API group's version.
+const GROUP: &str = "/apis/fixgateway.io/v1alpha1";
+
+/// Where definitions are.
+const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+
+fn sessions() -> String {
+    format!("{GROUP}/namespaces/{NAMESPACE}/fixsessions")
+}
+
+fn read(file: &str) -> String {
+    std::fs::read_to_string(tool::repository().join(file)).expect("the file is there, and text")
+}
+
+/// An API server that knows FIXSessions, with the namespace of the examples; and what it said to the definition.
+fn with_definition() -> (ApiServer, Answer) {
+    let server = ApiServer::start();
+    let said = server.create(DEFINITIONS, Sent::Yaml(&read("crds/fixsession-crd.yaml")));
+    assert_eq!(said.code, 201, "{}", said.message());
+    let namespace = json!({
+        "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": NAMESPACE },
+    });
+    let made = server.create("/api/v1/namespaces", Sent::Json(&namespace));
+    assert_eq!(made.code, 201, "{}", made.message());
+    // A definition takes effect a moment after it was taken.
+    wait_until("FIXSessions to be served", || {
+        (server.get(&sessions()).code == 200).then_some(())
+    });
+    (server, said)
+}
