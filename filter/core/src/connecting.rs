@@ -15,7 +15,7 @@ use alloc::string::{String, ToString};
 
 use crate::connection::{Step, View};
 use crate::decision::{Decision, DecisionRecord, Reason};
-use crate::held::{Caps, Full, Place};
+use crate::held::{self, Caps, Full, Place};
 use crate::rule::Hold;
 use crate::sessions::Standing;
 
@@ -127,7 +127,7 @@ impl Connecting {
         }
         match self.state {
             State::Over | State::Asking { .. } => Step::Wait,
-            State::Parked { .. } if self.has_finished => self.close(left_while_held()),
+            State::Parked { .. } if self.has_finished => self.close(held::left()),
             State::Parked {
                 since_ms,
                 timeout_ms,
@@ -139,10 +139,7 @@ impl Connecting {
                     held_target(&self.record, view).filter(|_| upstream.attempts > attempts);
                 match target {
                     Some(target) => self.unpark(now_ms, waited, target, view.revision()),
-                    None if waited >= timeout_ms => self.close((
-                        Reason::HoldTimeout,
-                        format!("held for {waited} ms, and no endpoint became ready"),
-                    )),
+                    None if waited >= timeout_ms => self.close(held::over(waited)),
                     None => Step::Wait,
                 }
             }
@@ -196,7 +193,10 @@ impl Connecting {
         };
         let detail = place.held_for_up_to(timeout_ms, caps);
         Step::Park {
-            record: Box::new(self.record(Decision::Held, Reason::NoReadyEndpoint, detail)),
+            record: Box::new(
+                self.record
+                    .became(Decision::Held, Reason::NoReadyEndpoint, detail),
+            ),
         }
     }
 
@@ -208,7 +208,10 @@ impl Connecting {
         let detail = format!("held for {waited} ms");
         Step::Connect {
             cluster: target,
-            record: Box::new(self.record(self.record.decision, self.record.reason, detail)),
+            record: Box::new(
+                self.record
+                    .became(self.record.decision, self.record.reason, detail),
+            ),
         }
     }
 
@@ -218,7 +221,10 @@ impl Connecting {
         let tried_again = route.is_some() && attempts > 1;
         let record = tried_again.then(|| {
             let detail = format!("connected after {waited} ms, at attempt {attempts}");
-            Box::new(self.record(self.record.decision, self.record.reason, detail))
+            Box::new(
+                self.record
+                    .became(self.record.decision, self.record.reason, detail),
+            )
         });
         Step::Live {
             route,
@@ -235,33 +241,27 @@ impl Connecting {
         }
         let (reason, detail) = match (state, end) {
             (State::Over, _) => return None,
-            (State::Parked { .. }, End::Left) => left_while_held(),
+            (State::Parked { .. }, End::Left) => held::left(),
             (State::Trying | State::Asking { .. }, End::Left) => left_while_connecting(upstream),
             (_, End::GivenUp) => (Reason::TargetUnreachable, tried(upstream)),
         };
-        Some(Box::new(self.record(Decision::Closed, reason, detail)))
+        Some(Box::new(self.record.became(
+            Decision::Closed,
+            reason,
+            detail,
+        )))
     }
 
     fn close(&mut self, (reason, detail): (Reason, String)) -> Step {
         self.state = State::Over;
         Step::Close {
-            record: Some(Box::new(self.record(Decision::Closed, reason, detail))),
+            record: Some(Box::new(self.record.became(
+                Decision::Closed,
+                reason,
+                detail,
+            ))),
         }
     }
-
-    fn record(&self, decision: Decision, reason: Reason, detail: String) -> DecisionRecord {
-        DecisionRecord {
-            decision,
-            reason,
-            detail: Some(detail),
-            ..self.record.clone()
-        }
-    }
-}
-
-fn left_while_held() -> (Reason, String) {
-    let detail = "the counterparty closed the connection before its engine was ready";
-    (Reason::LeftWhileHeld, detail.to_string())
 }
 
 fn left_while_connecting(upstream: &Upstream) -> (Reason, String) {

@@ -12,7 +12,7 @@ use crate::agreement::{self, Verdict};
 use crate::config::Settings;
 use crate::decision::{Decision, DecisionRecord, Reason};
 use crate::handshake;
-use crate::held::{Caps, Full, Place};
+use crate::held::{self, Caps, Full, Place};
 use crate::limits;
 use crate::path::Path;
 use crate::range::SourceAddress;
@@ -147,18 +147,13 @@ impl Matched {
         self.since_ms.saturating_add(self.timeout_ms)
     }
 
-    fn record(&self, decision: Decision, reason: Reason, detail: String) -> DecisionRecord {
-        DecisionRecord {
-            decision,
-            reason,
-            detail: Some(detail),
-            ..self.record.clone()
-        }
-    }
-
     fn closed(self, reason: Reason, detail: String) -> Step {
         Step::Close {
-            record: Some(Box::new(self.record(Decision::Closed, reason, detail))),
+            record: Some(Box::new(self.record.became(
+                Decision::Closed,
+                reason,
+                detail,
+            ))),
         }
     }
 
@@ -316,7 +311,9 @@ impl Connection {
         };
         matched.since_ms = now_ms;
         let detail = place.held_for_up_to(matched.timeout_ms, matched.caps);
-        let record = matched.record(Decision::Held, Reason::NoReadyEndpoint, detail);
+        let record = matched
+            .record
+            .became(Decision::Held, Reason::NoReadyEndpoint, detail);
         self.state = State::Held(matched);
         Step::Hold {
             record: Box::new(record),
@@ -339,12 +336,14 @@ impl Connection {
         held.record.revision = view.revision();
         let waited = held.held_for(now_ms);
         let Some(cluster) = target else {
-            let detail = format!("held for {waited} ms, and no endpoint became ready");
-            return held.closed(Reason::HoldTimeout, detail);
+            let (reason, detail) = held::over(waited);
+            return held.closed(reason, detail);
         };
         held.record.target = Some(cluster.clone());
         let detail = format!("held for {waited} ms");
-        let record = held.record(held.record.decision, Reason::Matched, detail);
+        let record = held
+            .record
+            .became(held.record.decision, Reason::Matched, detail);
         Step::Connect {
             cluster,
             record: Box::new(record),
@@ -353,10 +352,10 @@ impl Connection {
 
     fn leave(&mut self) -> Step {
         match core::mem::replace(&mut self.state, State::Decided) {
-            State::Held(held) | State::Asking(held) => held.closed(
-                Reason::LeftWhileHeld,
-                "the counterparty closed the connection before its engine was ready".to_string(),
-            ),
+            State::Held(held) | State::Asking(held) => {
+                let (reason, detail) = held::left();
+                held.closed(reason, detail)
+            }
             State::Waiting(_) | State::Decided => Step::Wait,
         }
     }

@@ -331,6 +331,16 @@ impl DecisionRecord {
         self.reason.severity()
     }
 
+    /// What became of the same Logon after that.
+    pub(crate) fn became(&self, decision: Decision, reason: Reason, detail: String) -> Self {
+        Self {
+            decision,
+            reason,
+            detail: Some(detail),
+            ..self.clone()
+        }
+    }
+
     /// Hands every attribute but the fields to `write`, then the fields by [`DecisionRecord::fields`].
     pub fn attributes<'r>(
         &'r self,

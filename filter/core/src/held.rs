@@ -15,6 +15,7 @@ use core::fmt;
 use prost::Message;
 
 use crate::config::Settings;
+use crate::decision::Reason;
 use crate::limits;
 use crate::rule::Hold;
 
@@ -64,6 +65,18 @@ impl Place {
             "held for up to {timeout_ms} ms, as {route} of at most {route_max} of this route and {pod} of at most {pod_max} in all"
         )
     }
+}
+
+/// The end of a hold in which no endpoint became ready.
+pub(crate) fn over(waited_ms: u64) -> (Reason, String) {
+    let detail = format!("held for {waited_ms} ms, and no endpoint became ready");
+    (Reason::HoldTimeout, detail)
+}
+
+/// The end of a hold whose counterparty left.
+pub(crate) fn left() -> (Reason, String) {
+    let detail = "the counterparty closed the connection before its engine was ready";
+    (Reason::LeftWhileHeld, detail.to_string())
 }
 
 /// Why no place is left.

@@ -1,7 +1,8 @@
 //! When does a change count? When nothing has changed for a while, or the changes go on for too long.
 //!
 //! Trailing edge: a set of files that is being written counts when it is complete. Endpoints do not wait for the
-//! rules, and engines that come do not wait at all: somebody may be held for them. Time is passed in, in milliseconds of any clock that never goes back; nothing here waits.
+//! rules, and engines that come do not wait at all: somebody may be held for them. Time is passed in, in milliseconds of any
+//! clock that never goes back; nothing here waits.
 
 use std::sync::Arc;
 
@@ -104,6 +105,8 @@ pub struct Settle {
     times: Times,
     rules: Lane<RulesHalf>,
     endpoints: Lane<EndpointsHalf>,
+    /// Whether the endpoints that wait only add to those that count.
+    only_adds: bool,
 }
 
 impl Settle {
@@ -114,6 +117,7 @@ impl Settle {
             times,
             rules: Lane::new(),
             endpoints: Lane::new(),
+            only_adds: false,
         }
     }
 
@@ -121,6 +125,12 @@ impl Settle {
     pub fn observe(&mut self, world: &World, now_ms: u64) {
         self.rules.observe(world.rules.clone(), now_ms);
         self.endpoints.observe(world.endpoints.clone(), now_ms);
+        // Once for each change: it looks at every slice.
+        let (before, next) = (&self.endpoints.released, &self.endpoints.waiting);
+        self.only_adds = before
+            .as_ref()
+            .zip(next.as_ref())
+            .is_some_and(|(before, next)| next.value.only_adds_to(before));
     }
 
     /// When [`Settle::take`] will give something, if nothing changes until then.
@@ -164,13 +174,8 @@ impl Settle {
     }
 
     fn endpoints_due_ms(&self) -> Option<u64> {
-        let (before, next) = (&self.endpoints.released, &self.endpoints.waiting);
-        let only_adds = before
-            .as_ref()
-            .zip(next.as_ref())
-            .is_some_and(|(before, next)| next.value.only_adds_to(before));
         // What goes often comes again with the next object.
-        let most = if only_adds {
+        let most = if self.only_adds {
             0
         } else {
             self.times.endpoints_ms

@@ -201,28 +201,24 @@ pub struct Sessions {
 impl Sessions {
     /// Adds what a VM has, which uses this table.
     pub fn add(&mut self, vm: &VmSessions, revision: u64) {
-        for (route, of) in &vm.routes {
-            self.routes.entry(route.clone()).or_default().add(of);
-        }
-        self.is_cut |= vm.is_cut;
-        self.revision = Some(
-            self.revision
-                .map_or(revision, |oldest| oldest.min(revision)),
-        );
+        self.take_in(&vm.routes, Some(revision), vm.is_cut);
         self.vms += usize::from(vm.is_whole);
         self.vms_missing += usize::from(!vm.is_whole);
     }
 
     /// Adds another proxy's.
     pub fn add_proxy(&mut self, other: &Self) {
-        for (route, of) in &other.routes {
-            self.routes.entry(route.clone()).or_default().add(of);
-        }
-        self.is_cut |= other.is_cut;
-        let revisions = [self.revision, other.revision].into_iter().flatten();
-        self.revision = revisions.min();
+        self.take_in(&other.routes, other.revision, other.is_cut);
         self.vms += other.vms;
         self.vms_missing += other.vms_missing;
+    }
+
+    fn take_in(&mut self, routes: &BTreeMap<String, OfRoute>, revision: Option<u64>, is_cut: bool) {
+        for (route, of) in routes {
+            self.routes.entry(route.clone()).or_default().add(of);
+        }
+        self.is_cut |= is_cut;
+        self.revision = [self.revision, revision].into_iter().flatten().min();
     }
 }
 
