@@ -4,9 +4,10 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 
 use rustls::StreamOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::process::{EVENT_WAIT_MAX, Process, journal, wait_until};
@@ -25,7 +26,7 @@ pub struct ApiServer {
     // Dropped in this order: the server before its store, and that before its files.
     _server: Process,
     _etcd: Process,
-    _files: Files,
+    files: Files,
     _directory: TempDir,
     _port: KeptPort,
     authority: Authority,
@@ -110,7 +111,7 @@ impl ApiServer {
         let started = Self {
             _server: server,
             _etcd: etcd,
-            _files: files,
+            files,
             _directory: directory,
             _port: port,
             authority,
@@ -121,6 +122,29 @@ impl ApiServer {
             (answer.code == 200).then_some(())
         });
         started
+    }
+
+    /// A file by which programs reach it, with every right.
+    #[must_use]
+    pub fn kubeconfig(&self) -> PathBuf {
+        let ca = self.files.path("api-ca.crt");
+        self.files.put(&ca, &self.authority.pem());
+        let path = self.files.path("kubeconfig");
+        let named = |key: &str, value: Value| json!([{ "name": "test", key: value }]);
+        let config = json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "test",
+            "clusters": named("cluster", json!({
+                "server": format!("https://{}", self.address),
+                "tls-server-name": GATEWAY,
+                "certificate-authority": ca,
+            })),
+            "users": named("user", json!({ "token": TOKEN })),
+            "contexts": named("context", json!({ "cluster": "test", "user": "test" })),
+        });
+        self.files.put(&path, &config.to_string());
+        path
     }
 
     /// Reads.
