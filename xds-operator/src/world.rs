@@ -488,6 +488,40 @@ impl Faults {
     }
 }
 
+/// What holds publication back on purpose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pause {
+    /// A file in the directory.
+    File(Origin),
+    /// An annotation.
+    Annotation {
+        /// Of which object: `ConfigMap namespace/name`.
+        object: String,
+        /// What it says.
+        reason: String,
+    },
+}
+
+impl Pause {
+    /// The file.
+    #[must_use]
+    pub const fn file(&self) -> Option<&Origin> {
+        match self {
+            Self::File(origin) => Some(origin),
+            Self::Annotation { .. } => None,
+        }
+    }
+
+    /// The object.
+    #[must_use]
+    pub fn object(&self) -> Option<&str> {
+        match self {
+            Self::File(_) => None,
+            Self::Annotation { object, .. } => Some(object),
+        }
+    }
+}
+
 /// The half that settles before it counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RulesHalf {
@@ -496,7 +530,7 @@ pub struct RulesHalf {
     /// What could not.
     pub faults: Faults,
     /// Publication waits until somebody says go on; what says so.
-    pub paused: Option<Origin>,
+    pub paused: Option<Pause>,
 }
 
 /// The half that counts at once.

@@ -1,8 +1,9 @@
-//! Which table and which endpoints follow from what the source says? The stages in their order, and the little that
-//! each pass must remember of the one before.
+//! Which table and which endpoints follow from what the source says? The stages in their order.
 //!
-//! `World → settle → validate → accept → publish → translate → Snapshot`. Pure: time is passed in, nothing is read or
-//! written here; what must be kept across a restart is handed out as a [`Saved`].
+//! `World → settle → validate → accept → publish → translate → Snapshot`. [`rules`] remembers what the stages up to `publish` must know
+//! of the pass before, [`targets`] what `translate` must; [`Pipeline`] joins them for one process that does both, [`replica`] for
+//! several that share a table. Pure: time is passed in, nothing is read or written here; what must be kept across a restart
+//! is handed out as a [`Saved`].
 
 pub mod accept;
 pub mod advice;
@@ -10,8 +11,10 @@ mod conflict;
 pub mod hold;
 pub mod publish;
 pub mod resolve;
+mod rules;
 pub mod set;
 pub mod settle;
+mod targets;
 pub mod translate;
 pub mod validate;
 
@@ -22,11 +25,13 @@ use fixgw_core::table::Table;
 
 use self::hold::ConflictPolicy;
 use self::resolve::Endpoints;
+use self::rules::Rules;
 use self::set::Accepted;
 use self::settle::{Settle, Settled, Times};
+use self::targets::Targets;
 use crate::api::FIXSessionSpec;
-use crate::message::{About, Message, Origin, Standing, count};
-use crate::world::{EndpointsHalf, Objects, RulesHalf, World};
+use crate::message::{About, Message, Standing};
+use crate::world::{Objects, Pause, World};
 use crate::xds::Snapshot;
 
 /// What outlives a restart: the table in force, and the forms of the objects that it was made of.
@@ -59,22 +64,37 @@ pub struct Outcome {
     pub saved: Option<Saved>,
 }
 
-/// The table in force.
-#[derive(Debug)]
+/// A set of routes with the table that was published of it.
+#[derive(Clone, Debug)]
 struct InForce {
     accepted: Accepted,
-    published: Table,
     image: Arc<[u8]>,
 }
 
 impl InForce {
-    fn new(accepted: Accepted, published: Table) -> Self {
-        let image = Arc::from(published.image());
-        Self {
-            accepted,
-            published,
-            image,
-        }
+    /// `accepted` holds the published table, with its revision.
+    fn new(accepted: Accepted) -> Self {
+        let image = Arc::from(accepted.table.image());
+        Self { accepted, image }
+    }
+}
+
+/// Whether what follows must be made anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    /// It is as it was.
+    Same,
+    /// It is not.
+    Other,
+}
+
+impl Change {
+    const fn if_so(other: bool) -> Self {
+        if other { Self::Other } else { Self::Same }
+    }
+
+    fn or(self, other: Self) -> Self {
+        if self == Self::Same { other } else { self }
     }
 }
 
@@ -82,50 +102,27 @@ impl InForce {
 #[derive(Debug)]
 pub struct Pipeline {
     settle: Settle,
-    policy: ConflictPolicy,
-    in_force: Option<InForce>,
-    /// The revision of a table from before this start that has not been confirmed by the source yet.
-    restored: Option<u64>,
-    /// Whether the table in force is all that the source said last.
-    confirmed: bool,
-    /// The newest revision that proxies hold, where it is newer than the one in force.
-    surpassed: Option<u64>,
-    endpoints: Endpoints,
-    served: Option<Arc<Snapshot>>,
-    /// What is said of targets is older than the snapshot, because rules were waiting.
-    targets_stale: bool,
+    rules: Rules,
+    targets: Targets,
     standing: Standing,
-    of_rules: Vec<Message>,
-    of_endpoints: Vec<Message>,
-    of_targets: Vec<Message>,
 }
 
 impl Pipeline {
     /// Begins where the last run ended, if it left something.
     #[must_use]
     pub fn new(times: Times, policy: ConflictPolicy, saved: Option<Saved>) -> Self {
-        let restored = saved.as_ref().map(|saved| saved.table.revision());
         let (in_force, endpoints) = saved.map_or_else(Default::default, |saved| {
             let accepted = Accepted {
                 sessions: saved.sessions,
-                table: saved.table.clone(),
+                table: saved.table,
             };
-            (Some(InForce::new(accepted, saved.table)), saved.endpoints)
+            (Some(InForce::new(accepted)), saved.endpoints)
         });
         Self {
             settle: Settle::new(times),
-            policy,
-            in_force,
-            restored,
-            confirmed: false,
-            surpassed: None,
-            endpoints,
-            served: None,
-            targets_stale: false,
+            rules: Rules::new(policy, in_force),
+            targets: Targets::new(endpoints),
             standing: Standing::default(),
-            of_rules: Vec::new(),
-            of_endpoints: Vec::new(),
-            of_targets: Vec::new(),
         }
     }
 
@@ -136,7 +133,7 @@ impl Pipeline {
 
     /// Proxies hold this revision. Only for who serves them alone: a newer one is his own then, and was not kept.
     pub fn surpass(&mut self, held: u64) {
-        self.surpassed = self.surpassed.max(Some(held));
+        self.rules.surpass(held);
     }
 
     /// When to call [`Pipeline::advance`], if nothing is observed until then.
@@ -151,190 +148,67 @@ impl Pipeline {
         let settled = self.settle.take(now_ms);
         let mut outcome = Outcome::default();
         let mut once = Vec::new();
-        let mut changed = self.take_over(settled, wall_ms, &mut once);
-        changed |= self.publish_above(wall_ms, &mut once);
-        if changed || self.targets_stale && !self.holds_rules_back() {
-            self.translate(&mut outcome);
-        }
-        if changed {
-            outcome.saved = self.in_force.as_ref().map(|in_force| Saved {
-                table: in_force.published.clone(),
-                sessions: in_force.accepted.sessions.clone(),
-                endpoints: self.endpoints.clone(),
-            });
+        let changed = self.take_over(settled, wall_ms, &mut once);
+        // A Service that goes together with its routes is missed by nobody: those have not settled yet.
+        let waits = self.settle.holds_back();
+        if let Some(in_force) = self.rules.in_force() {
+            outcome.snapshot = self.targets.translate(in_force, changed, waits);
+            if changed == Change::Other {
+                outcome.saved = Some(Saved {
+                    table: in_force.accepted.table.clone(),
+                    sessions: in_force.accepted.sessions.clone(),
+                    endpoints: self.targets.endpoints().clone(),
+                });
+            }
         }
         let pause = self.settle.paused().map(pause_message);
-        let stands = self
-            .of_rules
-            .iter()
-            .chain(&self.of_endpoints)
-            .chain(&self.of_targets);
+        let stands = self.rules.messages().chain(self.targets.messages());
         let standing = self.standing.change(stands.cloned().chain(pause).collect());
-        // What a person must know first comes first; that all is in place comes last.
-        let (last, mut messages): (Vec<_>, Vec<_>) = once
-            .into_iter()
-            .partition(|message| message.severity <= Severity::Info);
-        messages.extend(standing);
-        messages.extend(last);
-        outcome.messages = messages;
+        outcome.messages = in_order(once, standing);
         outcome
     }
 
-    fn take_over(&mut self, settled: Settled, wall_ms: u64, once: &mut Vec<Message>) -> bool {
-        let mut changed = false;
-        if let Some(half) = settled.endpoints {
-            changed |= self.take_endpoints(&half);
-        }
-        if let Some(half) = settled.rules {
-            changed |= self.take_rules(&half, wall_ms, once);
-        }
-        changed
-    }
-
-    fn take_endpoints(&mut self, half: &EndpointsHalf) -> bool {
-        let (next, messages) = self.endpoints.next(half);
-        self.of_endpoints = messages;
-        let changed = next != self.endpoints;
-        self.endpoints = next;
+    fn take_over(&mut self, settled: Settled, wall_ms: u64, once: &mut Vec<Message>) -> Change {
+        let Settled { rules, endpoints } = settled;
         // The first pass over a table from before must be served, even when nothing changed.
-        changed || self.served.is_none()
-    }
-
-    fn take_rules(&mut self, half: &RulesHalf, wall_ms: u64, once: &mut Vec<Message>) -> bool {
-        let before = self.in_force.as_ref();
-        let validated = validate::validate(&half.sessions);
-        let advice = advice::advice(&validated.rules);
-        let before_set = before.map(|it| &it.accepted);
-        let acceptance = accept::accept(before_set, half, validated, self.policy);
-        self.of_rules = acceptance.messages;
-        // What is advised supposes that what is written takes effect.
-        let conflict = |message: &Message| message.about == About::Conflict;
-        if !self.of_rules.iter().any(conflict) {
-            self.of_rules.extend(advice);
-        }
-        let restored = self.restored.take();
-        self.confirmed = acceptance.accepted.is_some() && !acceptance.carried;
-        let table = acceptance.accepted.as_ref().and_then(|accepted| {
-            publish::publish(&accepted.table, before.map(|it| &it.published), wall_ms)
-        });
-        if let Some(revision) = restored
-            && table.is_none()
-            && (acceptance.accepted.is_none() || acceptance.carried)
-        {
-            once.push(restored_message(revision));
-        }
-        match (acceptance.accepted, table) {
-            (Some(accepted), Some(table)) => {
-                once.push(published_message(&table));
-                self.in_force = Some(InForce::new(accepted, table));
-                true
-            }
-            (Some(accepted), None) => self.keep_forms(accepted),
-            (None, _) => self.served.is_none(),
-        }
-    }
-
-    /// What the source says counts, though proxies hold a newer table: the one that was not kept. What the source does not say is
-    /// not set over theirs.
-    fn publish_above(&mut self, wall_ms: u64, once: &mut Vec<Message>) -> bool {
-        let Some(in_force) = self.in_force.as_ref().filter(|_| self.confirmed) else {
-            return false;
-        };
-        let published = &in_force.published;
-        let Some(held) = self.surpassed.take_if(|held| *held > published.revision()) else {
-            return false;
-        };
-        let table = published.with_revision(wall_ms.max(held.saturating_add(1)));
-        once.push(published_message(&table));
-        self.in_force = Some(InForce::new(in_force.accepted.clone(), table));
-        true
-    }
-
-    /// The same table, perhaps written differently.
-    fn keep_forms(&mut self, accepted: Accepted) -> bool {
-        let Some(in_force) = &mut self.in_force else {
-            return false;
-        };
-        let changed = in_force.accepted.sessions != accepted.sessions;
-        in_force.accepted = accepted;
-        changed || self.served.is_none()
-    }
-
-    fn translate(&mut self, outcome: &mut Outcome) {
-        let Some(in_force) = &self.in_force else {
-            return;
-        };
-        let (snapshot, messages) = translate::translate(
-            &in_force.published,
-            in_force.image.clone(),
-            &in_force.accepted.sessions,
-            &self.endpoints,
-        );
-        // A Service that goes together with its routes is missed by nobody: those have not settled yet.
-        self.targets_stale = self.holds_rules_back();
-        if !self.targets_stale {
-            self.of_targets = messages;
-        }
-        if self.served.as_deref() != Some(&snapshot) {
-            let snapshot = Arc::new(snapshot);
-            self.served = Some(snapshot.clone());
-            outcome.snapshot = Some(snapshot);
-        }
+        let is_first = (rules.is_some() || endpoints.is_some()) && self.targets.is_first();
+        let endpoints = endpoints.map_or(Change::Same, |half| self.targets.take(&half));
+        let rules = rules.map_or(Change::Same, |half| self.rules.take(&half, wall_ms, once));
+        let above = self.rules.publish_above(wall_ms, once);
+        endpoints.or(rules).or(above).or(Change::if_so(is_first))
     }
 }
 
-impl Pipeline {
-    /// Whether rules will count soon, and do not yet.
-    fn holds_rules_back(&self) -> bool {
-        self.settle.is_waiting() && self.settle.paused().is_none()
-    }
+/// What a person must know first comes first; that all is in place comes last.
+fn in_order(once: Vec<Message>, standing: Vec<Message>) -> Vec<Message> {
+    let (last, mut messages): (Vec<_>, Vec<_>) = once
+        .into_iter()
+        .partition(|message| message.severity <= Severity::Info);
+    messages.extend(standing);
+    messages.extend(last);
+    messages
 }
 
-fn pause_message(origin: &Origin) -> Message {
+fn pause_message(pause: &Pause) -> Message {
+    let (what, mend) = match pause {
+        Pause::File(_) => (
+            "publication is paused by this file".to_owned(),
+            "delete the file to publish",
+        ),
+        Pause::Annotation { reason, .. } => (
+            format!("publication is paused by its annotation ({reason})"),
+            "`fixgw resume` publishes",
+        ),
+    };
     Message {
         about: About::Course,
         severity: Severity::Warn,
-        origin: Some(origin.clone()),
-        object: None,
+        origin: pause.file().cloned(),
+        object: pause.object().map(str::to_owned),
         field: None,
-        what: "publication is paused by this file".to_owned(),
+        what,
         meanwhile: "changes of routes wait, endpoints do not".to_owned(),
-        mend: "delete the file to publish".to_owned(),
-        witness: None,
-    }
-}
-
-fn restored_message(revision: u64) -> Message {
-    Message {
-        about: About::Course,
-        severity: Severity::Warn,
-        origin: None,
-        object: None,
-        field: None,
-        what: format!(
-            "the last accepted table, revision {revision}, is served from before this start"
-        ),
-        meanwhile: String::new(),
-        mend: "because of the faults told next; mend them and the files count again".to_owned(),
-        witness: None,
-    }
-}
-
-fn published_message(table: &Table) -> Message {
-    let routes = count(table.route_count() as u64, "route");
-    let targets = count(table.targets().count() as u64, "target");
-    Message {
-        about: About::Course,
-        severity: Severity::Info,
-        origin: None,
-        object: None,
-        field: None,
-        what: format!(
-            "table {} is published: {routes} to {targets}",
-            table.revision()
-        ),
-        meanwhile: String::new(),
-        mend: String::new(),
+        mend: mend.to_owned(),
         witness: None,
     }
 }

@@ -6,8 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::message::Origin;
-use crate::world::{EndpointsHalf, RulesHalf, World};
+use crate::world::{EndpointsHalf, Pause, RulesHalf, World};
 
 /// How long changes settle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,14 +154,14 @@ impl Settle {
 
     /// What holds the rules back on purpose.
     #[must_use]
-    pub fn paused(&self) -> Option<&Origin> {
+    pub fn paused(&self) -> Option<&Pause> {
         self.rules.waiting.as_ref()?.value.paused.as_ref()
     }
 
-    /// Whether rules have changed and do not count yet.
+    /// Whether rules have changed, and will count soon.
     #[must_use]
-    pub const fn is_waiting(&self) -> bool {
-        self.rules.waiting.is_some()
+    pub fn holds_back(&self) -> bool {
+        self.rules.waiting.is_some() && self.paused().is_none()
     }
 
     fn rules_due_ms(&self) -> Option<u64> {
@@ -188,6 +187,7 @@ impl Settle {
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
+    use crate::message::Origin;
     use crate::world::{Fault, Faults, Scope};
 
     fn rules(text: &str) -> Arc<RulesHalf> {
@@ -275,7 +275,7 @@ mod tests {
         let settled = settle.take(520);
         assert_eq!(settled.rules, None);
         assert_eq!(settled.endpoints, Some(world("d", 3).endpoints));
-        assert!(settle.is_waiting());
+        assert!(settle.holds_back());
     }
 
     #[test]
@@ -325,7 +325,7 @@ mod tests {
         let pause = |text: &str, port: u16| {
             let mut world = world(text, port);
             let half = Arc::make_mut(&mut world.rules);
-            half.paused = Some(Origin::file("d/.fixgw-pause".into()));
+            half.paused = Some(Pause::File(Origin::file("d/.fixgw-pause".into())));
             world
         };
         let mut settle = Settle::new(Times::default());

@@ -22,8 +22,8 @@ use tokio::sync::watch;
 use super::yaml::{self, FileContent, Object};
 use crate::message::{Origin, printable};
 use crate::world::{
-    EndpointsHalf, ExtraEndpoint, Fault, Faults, Kind, Located, ObjectName, Objects, RulesHalf,
-    Scope, World,
+    EndpointsHalf, ExtraEndpoint, Fault, Faults, Kind, Located, ObjectName, Objects, Pause,
+    RulesHalf, Scope, World,
 };
 
 /// Bytes of one file: a hundred thousand FIXSessions of about 160 bytes.
@@ -217,7 +217,7 @@ impl Directory {
         let pause = self.root.join(PAUSE_FILE);
         let paused = fs::symlink_metadata(&pause)
             .is_ok()
-            .then(|| Origin::file(format!("{}/{PAUSE_FILE}", self.shown).into()));
+            .then(|| Pause::File(Origin::file(format!("{}/{PAUSE_FILE}", self.shown).into())));
         if let Some(remark) = &self.remark {
             pass.faults.push(Fault {
                 origin: Some(Origin::file(self.shown.as_str().into())),
@@ -533,7 +533,7 @@ pub fn gather(
     contents: &[Arc<FileContent>],
     mut faults: Vec<Fault>,
     extra: Vec<ExtraEndpoint>,
-    paused: Option<Origin>,
+    paused: Option<Pause>,
     shown: &str,
 ) -> World {
     let count: usize = contents.iter().map(|content| content.objects.len()).sum();
