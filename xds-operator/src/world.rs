@@ -6,6 +6,8 @@
 //!
 //! INVARIANT: what could not be read is never mistaken for what was deleted: it is named in [`Faults`].
 
+pub mod held;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -123,6 +125,18 @@ pub struct Located<T> {
     /// Where its fields are.
     #[serde(default)]
     pub places: Places,
+    /// Which form of which object it is; an object of a file has no such thing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Identity>,
+}
+
+/// Which form of which object of a cluster: what is said of it later is said of exactly that one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// `metadata.uid`. An object that is made anew under the same name is another one.
+    pub uid: Arc<str>,
+    /// `metadata.generation`. It moves with the `spec` alone.
+    pub generation: i64,
 }
 
 impl<T> Located<T> {

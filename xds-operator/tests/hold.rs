@@ -151,6 +151,7 @@ fn objects(specs: &Specs) -> Objects<FIXSessionSpec> {
             object: spec.clone(),
             origin: None,
             places: fixgw_operator::world::Places::default(),
+            identity: None,
         })
     };
     let specs = specs.iter();

@@ -295,6 +295,7 @@ mod tests {
                 object: slice,
                 origin: None,
                 places: crate::world::Places::default(),
+                identity: None,
             };
             World {
                 endpoints: Arc::new(EndpointsHalf {

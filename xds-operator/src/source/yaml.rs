@@ -307,6 +307,7 @@ fn session(node: &Node, origin: Option<Origin>) -> Result<Object, Wrong> {
             }
             places
         }),
+        identity: None,
     })))
 }
 
@@ -370,6 +371,7 @@ fn service(node: &Node, origin: Option<Origin>) -> Result<Object, Wrong> {
         object,
         origin,
         places: Places::default(),
+        identity: None,
     })))
 }
 
@@ -393,5 +395,6 @@ fn slice(node: &Node, origin: Option<Origin>) -> Result<Object, Wrong> {
         object,
         origin,
         places: Places::default(),
+        identity: None,
     })))
 }
