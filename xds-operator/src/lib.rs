@@ -7,6 +7,7 @@ pub mod cli;
 pub mod control;
 pub mod diff;
 pub mod explain;
+pub mod kubernetes;
 pub mod message;
 mod names;
 pub mod parse;

@@ -5,6 +5,18 @@
 
 use fixgw_core::table::Table;
 
+use crate::api::FIXSessionSpec;
+use crate::world::Objects;
+
+/// A table in force, and what it was made of: what every replica of a control plane serves, and begins with after a restart.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// The table, with its revision.
+    pub table: Table,
+    /// The FIXSessions in the form that was accepted.
+    pub sessions: Objects<FIXSessionSpec>,
+}
+
 /// The table to publish; `None` when the published one holds the same routes.
 ///
 /// `wall_ms` counts from 1970, so that a control plane that lost its state still publishes a newer revision.
