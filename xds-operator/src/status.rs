@@ -4,6 +4,7 @@
 //! plane answers, and [`ask`] is `fixgw status`. The names of keys are an interface: scripts read them.
 
 pub mod ask;
+pub mod conditions;
 pub mod notices;
 pub mod socket;
 pub mod text;

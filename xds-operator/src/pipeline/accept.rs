@@ -5,6 +5,7 @@
 //! never stops the others. What a conflict holds back is the question of `hold`: by default the whole table, deletions
 //! too.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fixgw_core::decision::Severity;
@@ -16,7 +17,44 @@ use super::set::{Accepted, Candidate, compile};
 use super::validate::{self, Validated};
 use crate::api::FIXSessionSpec;
 use crate::message::{About, Message};
-use crate::world::{Fault, Faults, Kind, Objects, RulesHalf, Scope};
+use crate::world::{Fault, Faults, Kind, ObjectName, Objects, RulesHalf, Scope};
+
+/// What is held against objects, each as it is written. One that is not in it counts as it is written, or will.
+pub type Verdicts = BTreeMap<ObjectName, Verdict>;
+
+/// What is held against one object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// What is wrong with it by itself; [`WRONGS_MAX`] at most.
+    pub wrongs: Vec<Wrong>,
+    /// The conflicts that it is in, each in whole sentences; [`CONFLICTS_MAX`] at most.
+    pub conflicts: Vec<String>,
+    /// Why it waits although nothing is wrong with it.
+    pub waits: Option<Waits>,
+}
+
+/// One thing that is wrong with an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrong {
+    /// Which field.
+    pub field: Option<String>,
+    /// What is wrong, and what to do about it.
+    pub what: String,
+}
+
+/// What an object waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Waits {
+    /// The whole table is held while others conflict: which, in whole sentences.
+    Conflict(Arc<str>),
+    /// There is too much of something: what, in whole sentences.
+    Bound(Arc<str>),
+}
+
+/// Faults of one object that are told; a person mends these and sees the next.
+pub const WRONGS_MAX: usize = 8;
+/// Conflicts of one object that are told.
+pub const CONFLICTS_MAX: usize = 4;
 
 /// The answer of [`accept`].
 #[derive(Debug)]
@@ -27,6 +65,8 @@ pub struct Acceptance {
     pub messages: Vec<Message>,
     /// Whether some object counts in a form that is not in the source any more.
     pub carried: bool,
+    /// What is held against each object.
+    pub verdicts: Verdicts,
 }
 
 /// Decides which set shall be in force.
@@ -65,6 +105,7 @@ pub fn accept(
         accepted,
         messages,
         carried,
+        verdicts: Verdicts::new(),
     }
 }
 

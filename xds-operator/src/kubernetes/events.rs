@@ -1,0 +1,1 @@
+//! Which Events are told, and how do they get to the API server?
