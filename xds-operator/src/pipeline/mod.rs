@@ -10,6 +10,7 @@ pub mod advice;
 mod conflict;
 pub mod hold;
 pub mod publish;
+pub mod replica;
 pub mod resolve;
 mod rules;
 pub mod set;
@@ -24,13 +25,13 @@ use fixgw_core::decision::Severity;
 use fixgw_core::table::Table;
 
 use self::hold::ConflictPolicy;
+use self::publish::Published;
 use self::resolve::Endpoints;
 use self::rules::Rules;
-use self::set::Accepted;
 use self::settle::{Settle, Settled, Times};
 use self::targets::Targets;
 use crate::api::FIXSessionSpec;
-use crate::message::{About, Message, Standing};
+use crate::message::{About, Message, Standing, count};
 use crate::world::{Objects, Pause, World};
 use crate::xds::Snapshot;
 
@@ -64,18 +65,21 @@ pub struct Outcome {
     pub saved: Option<Saved>,
 }
 
-/// A set of routes with the table that was published of it.
+/// A published set, with its table in the form that proxies get.
 #[derive(Clone, Debug)]
 struct InForce {
-    accepted: Accepted,
+    published: Arc<Published>,
     image: Arc<[u8]>,
 }
 
 impl InForce {
-    /// `accepted` holds the published table, with its revision.
-    fn new(accepted: Accepted) -> Self {
-        let image = Arc::from(accepted.table.image());
-        Self { accepted, image }
+    fn new(published: Arc<Published>) -> Self {
+        let image = Arc::from(published.table.image());
+        Self { published, image }
+    }
+
+    fn revision(&self) -> u64 {
+        self.published.table.revision()
     }
 }
 
@@ -112,11 +116,11 @@ impl Pipeline {
     #[must_use]
     pub fn new(times: Times, policy: ConflictPolicy, saved: Option<Saved>) -> Self {
         let (in_force, endpoints) = saved.map_or_else(Default::default, |saved| {
-            let accepted = Accepted {
+            let published = Published {
                 sessions: saved.sessions,
                 table: saved.table,
             };
-            (Some(InForce::new(accepted)), saved.endpoints)
+            (Some(InForce::new(Arc::new(published))), saved.endpoints)
         });
         Self {
             settle: Settle::new(times),
@@ -154,10 +158,11 @@ impl Pipeline {
         if let Some(in_force) = self.rules.in_force() {
             outcome.snapshot = self.targets.translate(in_force, changed, waits);
             if changed == Change::Other {
+                let published = &in_force.published;
                 outcome.saved = Some(Saved {
-                    table: in_force.accepted.table.clone(),
-                    sessions: in_force.accepted.sessions.clone(),
-                    endpoints: self.targets.endpoints().clone(),
+                    table: published.table.clone(),
+                    sessions: published.sessions.clone(),
+                    endpoints: self.targets.endpoints().as_ref().clone(),
                 });
             }
         }
@@ -173,9 +178,32 @@ impl Pipeline {
         // The first pass over a table from before must be served, even when nothing changed.
         let is_first = (rules.is_some() || endpoints.is_some()) && self.targets.is_first();
         let endpoints = endpoints.map_or(Change::Same, |half| self.targets.take(&half));
+        let before = self.rules.in_force().map(InForce::revision);
         let rules = rules.map_or(Change::Same, |half| self.rules.take(&half, wall_ms, once));
-        let above = self.rules.publish_above(wall_ms, once);
+        let above = self.rules.publish_above(wall_ms);
+        if let Some(in_force) = self.rules.in_force()
+            && before != Some(in_force.revision())
+        {
+            once.push(published_message(&in_force.published.table));
+        }
         endpoints.or(rules).or(above).or(Change::if_so(is_first))
+    }
+}
+
+fn published_message(table: &Table) -> Message {
+    let routes = count(table.route_count() as u64, "route");
+    let targets = count(table.targets().count() as u64, "target");
+    let revision = table.revision();
+    Message {
+        about: About::Course,
+        severity: Severity::Info,
+        origin: None,
+        object: None,
+        field: None,
+        what: format!("table {revision} is published: {routes} to {targets}"),
+        meanwhile: String::new(),
+        mend: String::new(),
+        witness: None,
     }
 }
 

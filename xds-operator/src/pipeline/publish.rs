@@ -5,17 +5,10 @@
 
 use fixgw_core::table::Table;
 
-use crate::api::FIXSessionSpec;
-use crate::world::Objects;
+use super::set::Accepted;
 
-/// A table in force, and what it was made of: what every replica of a control plane serves, and begins with after a restart.
-#[derive(Clone, Debug)]
-pub struct Published {
-    /// The table, with its revision.
-    pub table: Table,
-    /// The FIXSessions in the form that was accepted.
-    pub sessions: Objects<FIXSessionSpec>,
-}
+/// An accepted set whose table has its revision: what every replica of a control plane serves, and begins with after a restart.
+pub type Published = Accepted;
 
 /// The table to publish; `None` when the published one holds the same routes.
 ///

@@ -1,14 +1,16 @@
 //! Which rules are in force? What validate, accept and publish make of each settled half, and what they must remember of the
 //! one before; pure.
 
-use fixgw_core::decision::Severity;
-use fixgw_core::table::Table;
+use std::sync::Arc;
 
-use super::accept::{self, Acceptance};
+use fixgw_core::decision::Severity;
+
+use super::accept::{self, Acceptance, Verdicts};
 use super::hold::ConflictPolicy;
+use super::publish::{self, Published};
 use super::set::Accepted;
-use super::{Change, InForce, advice, publish, validate};
-use crate::message::{About, Message, count};
+use super::{Change, InForce, advice, validate};
+use crate::message::{About, Message};
 use crate::world::RulesHalf;
 
 /// The rules, and what stands about them.
@@ -23,12 +25,13 @@ pub(super) struct Rules {
     /// The newest revision that proxies hold, where it is newer than the one in force.
     surpassed: Option<u64>,
     messages: Vec<Message>,
+    verdicts: Arc<Verdicts>,
 }
 
 impl Rules {
     /// Begins with what was in force before.
     pub(super) fn new(policy: ConflictPolicy, in_force: Option<InForce>) -> Self {
-        let restored = in_force.as_ref().map(|it| it.accepted.table.revision());
+        let restored = in_force.as_ref().map(InForce::revision);
         Self {
             policy,
             in_force,
@@ -36,6 +39,7 @@ impl Rules {
             confirmed: false,
             surpassed: None,
             messages: Vec::new(),
+            verdicts: Arc::default(),
         }
     }
 
@@ -46,6 +50,11 @@ impl Rules {
     /// What stands about them.
     pub(super) fn messages(&self) -> impl Iterator<Item = &Message> {
         self.messages.iter()
+    }
+
+    /// What is held against objects.
+    pub(super) const fn verdicts(&self) -> &Arc<Verdicts> {
+        &self.verdicts
     }
 
     /// Proxies hold this revision.
@@ -62,13 +71,15 @@ impl Rules {
     ) -> Change {
         let validated = validate::validate(&half.sessions);
         let advice = advice::advice(&validated.rules);
-        let before = self.in_force.as_ref().map(|it| &it.accepted);
+        let before = self.in_force.as_ref().map(|it| &*it.published);
         let Acceptance {
             accepted,
             messages,
             carried,
+            verdicts,
         } = accept::accept(before, half, validated, self.policy);
         self.messages = messages;
+        self.verdicts = Arc::new(verdicts);
         // What is advised supposes that what is written takes effect.
         let conflict = |message: &Message| message.about == About::Conflict;
         if !self.messages.iter().any(conflict) {
@@ -88,8 +99,7 @@ impl Rules {
         }
         match (accepted, table) {
             (Some(Accepted { sessions, .. }), Some(table)) => {
-                once.push(published_message(&table));
-                self.in_force = Some(InForce::new(Accepted { sessions, table }));
+                self.in_force = Some(InForce::new(Arc::new(Published { sessions, table })));
                 Change::Other
             }
             (Some(accepted), None) => self.keep_forms(accepted),
@@ -99,18 +109,17 @@ impl Rules {
 
     /// What the source says counts, though proxies hold a newer table: the one that was not kept. What the source does not say is
     /// not set over theirs.
-    pub(super) fn publish_above(&mut self, wall_ms: u64, once: &mut Vec<Message>) -> Change {
+    pub(super) fn publish_above(&mut self, wall_ms: u64) -> Change {
         let Some(in_force) = self.in_force.as_mut().filter(|_| self.confirmed) else {
             return Change::Same;
         };
-        let published = &in_force.accepted.table;
-        let Some(held) = self.surpassed.take_if(|held| *held > published.revision()) else {
+        let Some(held) = self.surpassed.take_if(|held| *held > in_force.revision()) else {
             return Change::Same;
         };
-        let table = published.with_revision(wall_ms.max(held.saturating_add(1)));
-        once.push(published_message(&table));
-        let sessions = std::mem::take(&mut in_force.accepted.sessions);
-        *in_force = InForce::new(Accepted { sessions, table });
+        let Published { table, sessions } = &*in_force.published;
+        let table = table.with_revision(wall_ms.max(held.saturating_add(1)));
+        let sessions = sessions.clone();
+        *in_force = InForce::new(Arc::new(Published { sessions, table }));
         Change::Other
     }
 
@@ -119,39 +128,26 @@ impl Rules {
         let Some(in_force) = &mut self.in_force else {
             return Change::Same;
         };
-        let changed = in_force.accepted.sessions != accepted.sessions;
-        in_force.accepted.sessions = accepted.sessions;
+        let changed = in_force.published.sessions != accepted.sessions;
+        if changed {
+            Arc::make_mut(&mut in_force.published).sessions = accepted.sessions;
+        }
         Change::if_so(changed)
     }
 }
 
-fn course(severity: Severity, what: String, mend: &str) -> Message {
+fn restored_message(revision: u64) -> Message {
     Message {
         about: About::Course,
-        severity,
+        severity: Severity::Warn,
         origin: None,
         object: None,
         field: None,
-        what,
+        what: format!(
+            "the last accepted table, revision {revision}, is served from before this start"
+        ),
         meanwhile: String::new(),
-        mend: mend.to_owned(),
+        mend: "because of the faults told next; mend them and the files count again".to_owned(),
         witness: None,
     }
-}
-
-fn restored_message(revision: u64) -> Message {
-    let what =
-        format!("the last accepted table, revision {revision}, is served from before this start");
-    let mend = "because of the faults told next; mend them and the files count again";
-    course(Severity::Warn, what, mend)
-}
-
-fn published_message(table: &Table) -> Message {
-    let routes = count(table.route_count() as u64, "route");
-    let targets = count(table.targets().count() as u64, "target");
-    let what = format!(
-        "table {} is published: {routes} to {targets}",
-        table.revision()
-    );
-    course(Severity::Info, what, "")
 }

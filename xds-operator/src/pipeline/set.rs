@@ -16,7 +16,7 @@ use crate::world::{ObjectName, Objects};
 pub struct Accepted {
     /// The FIXSessions, in the form that counts.
     pub sessions: Objects<FIXSessionSpec>,
-    /// Their table. Its revision is not the published one.
+    /// Their table. Its revision is 0 until it is published.
     pub table: Table,
 }
 

@@ -11,32 +11,32 @@ use crate::xds::Snapshot;
 /// The endpoints, what is served of them, and what stands about them.
 #[derive(Debug)]
 pub(super) struct Targets {
-    endpoints: Endpoints,
+    endpoints: Arc<Endpoints>,
     served: Option<Arc<Snapshot>>,
     /// What is said of targets is older than the snapshot, because rules were waiting.
     stale: bool,
-    of_endpoints: Vec<Message>,
-    of_targets: Vec<Message>,
+    objects: Vec<Message>,
+    unanswered: Vec<Message>,
 }
 
 impl Targets {
-    pub(super) const fn new(endpoints: Endpoints) -> Self {
+    pub(super) fn new(endpoints: Endpoints) -> Self {
         Self {
-            endpoints,
+            endpoints: Arc::new(endpoints),
             served: None,
             stale: false,
-            of_endpoints: Vec::new(),
-            of_targets: Vec::new(),
+            objects: Vec::new(),
+            unanswered: Vec::new(),
         }
     }
 
-    pub(super) const fn endpoints(&self) -> &Endpoints {
+    pub(super) const fn endpoints(&self) -> &Arc<Endpoints> {
         &self.endpoints
     }
 
     /// What stands about them.
     pub(super) fn messages(&self) -> impl Iterator<Item = &Message> {
-        self.of_endpoints.iter().chain(&self.of_targets)
+        self.objects.iter().chain(&self.unanswered)
     }
 
     /// Whether nothing was served yet.
@@ -47,9 +47,11 @@ impl Targets {
     /// Takes what the source says.
     pub(super) fn take(&mut self, half: &EndpointsHalf) -> Change {
         let (next, messages) = self.endpoints.next(half);
-        self.of_endpoints = messages;
-        let change = Change::if_so(next != self.endpoints);
-        self.endpoints = next;
+        self.objects = messages;
+        let change = Change::if_so(next != *self.endpoints);
+        if change == Change::Other {
+            self.endpoints = Arc::new(next);
+        }
         change
     }
 
@@ -64,14 +66,14 @@ impl Targets {
             return None;
         }
         let (snapshot, messages) = translate::translate(
-            &in_force.accepted.table,
+            &in_force.published.table,
             in_force.image.clone(),
-            &in_force.accepted.sessions,
+            &in_force.published.sessions,
             &self.endpoints,
         );
         self.stale = rules_wait;
         if !rules_wait {
-            self.of_targets = messages;
+            self.unanswered = messages;
         }
         if self.served.as_deref() == Some(&snapshot) {
             return None;

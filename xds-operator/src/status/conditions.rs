@@ -1,7 +1,6 @@
 //! What shall stand in the status of each FIXSession? What was decided, what is served and what the gateways say in, a
 //! [`FIXSessionStatus`] out; pure.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::pipeline::accept::Verdicts;
@@ -44,7 +43,7 @@ pub struct Served {
 /// What gateways refused and have not taken since, by `node.id`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rejections {
-    of_nodes: BTreeMap<String, ()>,
+    of_nodes: std::collections::BTreeSet<String>,
 }
 
 impl Rejections {

@@ -1,0 +1,374 @@
+//! What does one of several control planes do that share a published table? Each serves it with the endpoints that it sees itself;
+//! the one that leads decides what is published next. Pure.
+//!
+//! INVARIANT: nothing is served that was not published; what is decided is only proposed, until somebody tells that it is.
+
+use std::sync::Arc;
+
+use super::accept::Verdicts;
+use super::hold::ConflictPolicy;
+use super::publish::Published;
+use super::resolve::Endpoints;
+use super::rules::Rules;
+use super::settle::{Settle, Settled, Times};
+use super::targets::Targets;
+use super::{Change, InForce, in_order, pause_message, published_message};
+use crate::message::{Message, Standing};
+use crate::world::{RulesHalf, World};
+use crate::xds::Snapshot;
+
+/// What one pass gives.
+#[derive(Clone, Debug, Default)]
+pub struct Pass {
+    /// What to tell people; each thing once.
+    pub messages: Vec<Message>,
+    /// What to serve from now on, if it changed.
+    pub snapshot: Option<Arc<Snapshot>>,
+    /// Whether [`Replica::looked_at`] or [`Replica::served`] give something else now.
+    pub news: News,
+}
+
+/// What changed in a pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct News {
+    /// The rules were looked at.
+    pub decided: bool,
+    /// The table or the endpoints are others.
+    pub served: bool,
+}
+
+/// One replica.
+#[derive(Debug)]
+pub struct Replica {
+    policy: ConflictPolicy,
+    settle: Settle,
+    /// What settled last, for the moment when we come to lead.
+    settled: Option<Arc<RulesHalf>>,
+    /// There while we lead.
+    rules: Option<Rules>,
+    published: Option<InForce>,
+    /// Whether `published` was not translated yet.
+    is_new: bool,
+    targets: Targets,
+    standing: Standing,
+    once: Vec<Message>,
+    news: News,
+}
+
+impl Replica {
+    /// One that knows nothing and does not lead.
+    #[must_use]
+    pub fn new(times: Times, policy: ConflictPolicy) -> Self {
+        Self {
+            policy,
+            settle: Settle::new(times),
+            settled: None,
+            rules: None,
+            published: None,
+            is_new: false,
+            targets: Targets::new(Endpoints::default()),
+            standing: Standing::default(),
+            once: Vec::new(),
+            news: News::default(),
+        }
+    }
+
+    /// Takes what the source says now. `now_ms` is of any clock that never goes back.
+    pub fn observe(&mut self, world: &World, now_ms: u64) {
+        self.settle.observe(world, now_ms);
+    }
+
+    /// From now on this replica decides, beginning with what is published.
+    pub fn lead(&mut self, wall_ms: u64) {
+        self.begin(wall_ms);
+    }
+
+    /// From now on it does not.
+    pub fn follow(&mut self) {
+        self.rules = None;
+        self.news.decided = true;
+    }
+
+    /// Somebody has published this, perhaps we ourselves. What is older than what was published before is an old copy.
+    pub fn published(&mut self, published: &Arc<Published>, wall_ms: u64) {
+        let revision = published.table.revision();
+        let before = self.published.as_ref().map(InForce::revision);
+        if before.is_some_and(|before| before >= revision) {
+            return;
+        }
+        self.published = Some(InForce::new(published.clone()));
+        self.is_new = true;
+        self.news.served = true;
+        let Some(rules) = &self.rules else { return };
+        match rules.in_force() {
+            // Two could have given one revision to two tables, within a millisecond.
+            Some(ours) if ours.published.table.image() == published.table.image() => {
+                self.once.push(published_message(&published.table));
+            }
+            // A newer one of ours waits.
+            Some(ours) if ours.revision() > revision => {}
+            // Another has published since we decided: what is in force is not what we began with.
+            Some(_) | None => self.begin(wall_ms),
+        }
+    }
+
+    /// What is published is not what we believed: whatever it is, it counts, and we decide anew over it.
+    pub fn overtaken(&mut self, wall_ms: u64) {
+        if self.rules.is_some() {
+            self.begin(wall_ms);
+        }
+    }
+
+    /// What to publish: what we decided, while it is not what is published.
+    #[must_use]
+    pub fn proposal(&self) -> Option<&Arc<Published>> {
+        let ours = self.rules.as_ref()?.in_force()?;
+        let published = self.published.as_ref().map(InForce::revision);
+        (Some(ours.revision()) != published).then_some(&ours.published)
+    }
+
+    /// When to call [`Replica::advance`], if nothing happens until then.
+    #[must_use]
+    pub fn deadline_ms(&self) -> Option<u64> {
+        self.settle.deadline_ms()
+    }
+
+    /// Does what is due. `wall_ms` counts from 1970. To be called after each event and at each deadline.
+    pub fn advance(&mut self, now_ms: u64, wall_ms: u64) -> Pass {
+        let Settled { rules, endpoints } = self.settle.take(now_ms);
+        let endpoints = endpoints.map_or(Change::Same, |half| self.targets.take(&half));
+        if let Some(half) = rules {
+            if let Some(rules) = &mut self.rules {
+                let _proposed = rules.take(&half, wall_ms, &mut self.once);
+            }
+            self.settled = Some(half);
+            self.news.decided = true;
+        }
+        let mut pass = Pass::default();
+        let change = endpoints.or(Change::if_so(std::mem::take(&mut self.is_new)));
+        self.news.served |= change == Change::Other;
+        // A Service that goes together with its routes is missed by nobody: those are not published yet.
+        let waits = self.settle.holds_back() || self.proposal().is_some();
+        if let Some(published) = &self.published {
+            pass.snapshot = self.targets.translate(published, change, waits);
+        }
+        let pause = self.settle.paused().map(pause_message);
+        let of_rules = self.rules.iter().flat_map(Rules::messages);
+        let stands = of_rules.chain(self.targets.messages()).cloned();
+        let standing = self.standing.change(stands.chain(pause).collect());
+        pass.messages = in_order(std::mem::take(&mut self.once), standing);
+        pass.news = std::mem::take(&mut self.news);
+        pass
+    }
+
+    /// While we lead: the rules that were looked at last, and what is held against them.
+    #[must_use]
+    pub fn looked_at(&self) -> Option<(&Arc<RulesHalf>, &Arc<Verdicts>)> {
+        self.settled
+            .as_ref()
+            .zip(Some(self.rules.as_ref()?.verdicts()))
+    }
+
+    /// The table in force, and the endpoints as they count now.
+    #[must_use]
+    pub fn served(&self) -> Option<(&Arc<Published>, &Arc<Endpoints>)> {
+        let published = &self.published.as_ref()?.published;
+        Some((published, self.targets.endpoints()))
+    }
+
+    fn begin(&mut self, wall_ms: u64) {
+        let mut rules = Rules::new(self.policy, self.published.clone());
+        if let Some(half) = &self.settled {
+            let _proposed = rules.take(half, wall_ms, &mut self.once);
+        }
+        self.rules = Some(rules);
+        self.news.decided = true;
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::api::{FIXSessionSpec, MatchField, ServiceSpec, TargetSpec};
+    use crate::world::{Located, ObjectName, Pause, Places};
+
+    fn session(sender: &str) -> Arc<Located<FIXSessionSpec>> {
+        let field = MatchField {
+            value: Some(sender.to_owned()),
+            pattern: None,
+            redact: false,
+            log: true,
+        };
+        let service = ServiceSpec {
+            name: "engine".to_owned(),
+            port: 1,
+        };
+        let object = FIXSessionSpec {
+            match_fields: [("SenderCompID49".to_owned(), field)].into(),
+            source_ranges: None,
+            default: false,
+            priority: None,
+            target: TargetSpec { service },
+            max_held_connections: None,
+            hold_timeout: None,
+        };
+        Arc::new(Located {
+            object,
+            origin: None,
+            places: Places::default(),
+            identity: None,
+        })
+    }
+
+    /// A world with a route for each sender, of the same name in lower case.
+    fn world(senders: &[&str]) -> World {
+        let sessions: BTreeMap<_, _> = senders
+            .iter()
+            .map(|sender| {
+                (
+                    ObjectName::new("t", &sender.to_lowercase()),
+                    session(sender),
+                )
+            })
+            .collect();
+        World {
+            rules: Arc::new(RulesHalf {
+                sessions,
+                ..RulesHalf::default()
+            }),
+            ..World::default()
+        }
+    }
+
+    fn replica() -> Replica {
+        Replica::new(Times::default(), ConflictPolicy::default())
+    }
+
+    /// Observes, and lets it settle.
+    fn settled(replica: &mut Replica, senders: &[&str], now_ms: u64) -> Pass {
+        replica.observe(&world(senders), now_ms);
+        replica.advance(now_ms + 1_000, now_ms + 1_000)
+    }
+
+    #[test]
+    fn what_a_leader_decides_is_served_by_all_once_it_is_published() {
+        let (mut leader, mut other) = (replica(), replica());
+        for replica in [&mut leader, &mut other] {
+            assert!(settled(replica, &["A"], 0).snapshot.is_none());
+            assert!(replica.proposal().is_none(), "nobody leads");
+        }
+        leader.lead(5_000);
+        let proposal = leader.proposal().unwrap().clone();
+        assert_eq!(proposal.table.revision(), 5_000);
+        assert!(
+            leader.advance(2_000, 5_000).snapshot.is_none(),
+            "only proposed"
+        );
+        for replica in [&mut leader, &mut other] {
+            replica.published(&proposal, 5_001);
+            let pass = replica.advance(2_000, 5_001);
+            assert_eq!(pass.snapshot.unwrap().revision, 5_000);
+            assert!(pass.news.served);
+            assert!(replica.proposal().is_none(), "it is published");
+        }
+    }
+
+    #[test]
+    fn who_comes_to_lead_over_the_same_rules_publishes_nothing() {
+        let (mut first, mut second) = (replica(), replica());
+        settled(&mut first, &["A"], 0);
+        settled(&mut second, &["A"], 0);
+        first.lead(5_000);
+        let published = first.proposal().unwrap().clone();
+        second.published(&published, 5_001);
+        second.lead(6_000);
+        assert!(second.proposal().is_none());
+        // And what has changed meanwhile, it does.
+        settled(&mut second, &["A", "B"], 7_000);
+        assert_eq!(second.proposal().unwrap().table.revision(), 8_000);
+    }
+
+    #[test]
+    fn a_table_of_another_is_decided_over_anew() {
+        let (mut old, mut new) = (replica(), replica());
+        settled(&mut old, &["A"], 0);
+        settled(&mut new, &["A", "B"], 0);
+        old.lead(5_000);
+        new.lead(5_500);
+        // The new leader was faster; the old one does not know yet that it leads no more.
+        let published = new.proposal().unwrap().clone();
+        old.published(&published, 6_000);
+        let proposal = old.proposal().unwrap();
+        assert!(proposal.table.revision() > published.table.revision());
+        assert_eq!(proposal.sessions.len(), 1, "it is what it sees");
+        old.follow();
+        assert!(old.proposal().is_none());
+        assert!(old.looked_at().is_none());
+    }
+
+    #[test]
+    fn an_old_copy_takes_nothing_back() {
+        let mut replica = replica();
+        settled(&mut replica, &["A"], 0);
+        replica.lead(5_000);
+        let old = replica.proposal().unwrap().clone();
+        replica.published(&old, 5_000);
+        settled(&mut replica, &["B"], 10_000);
+        let new = replica.proposal().unwrap().clone();
+        replica.published(&new, 12_000);
+        replica.published(&old, 12_000);
+        let served = replica.served().unwrap().0.table.revision();
+        assert_eq!(served, new.table.revision());
+        assert!(replica.proposal().is_none());
+    }
+
+    #[test]
+    fn a_conflict_keeps_what_is_published_also_for_the_next_leader() {
+        let mut first = replica();
+        settled(&mut first, &["A"], 0);
+        first.lead(5_000);
+        let published = first.proposal().unwrap().clone();
+        let mut second = replica();
+        second.published(&published, 6_000);
+        let mut conflict = world(&["A"]);
+        let rules = Arc::make_mut(&mut conflict.rules);
+        rules
+            .sessions
+            .insert(ObjectName::new("t", "twin"), session("A"));
+        second.observe(&conflict, 6_000);
+        second.lead(6_000);
+        let pass = second.advance(7_000, 7_000);
+        assert!(second.proposal().is_none());
+        assert_eq!(pass.snapshot.unwrap().revision, 5_000);
+        assert!(
+            pass.messages
+                .iter()
+                .any(|message| message.about == crate::message::About::Conflict)
+        );
+    }
+
+    #[test]
+    fn what_is_paused_is_neither_decided_nor_proposed() {
+        let mut replica = replica();
+        replica.lead(0);
+        let mut paused = world(&["A"]);
+        Arc::make_mut(&mut paused.rules).paused = Some(Pause::Annotation {
+            object: "ConfigMap t/table".to_owned(),
+            reason: "release".to_owned(),
+        });
+        replica.observe(&paused, 0);
+        let pass = replica.advance(60_000, 60_000);
+        assert!(replica.proposal().is_none());
+        let told: Vec<String> = pass.messages.iter().map(ToString::to_string).collect();
+        assert!(
+            told.iter()
+                .any(|line| line.contains("paused by its annotation (release)")),
+            "{told:?}"
+        );
+        settled(&mut replica, &["A"], 61_000);
+        assert!(replica.proposal().is_some());
+    }
+}
