@@ -51,7 +51,7 @@ impl Impostor {
                 let listener =
                     tokio::net::TcpListener::from_std(listener).expect("it is non-blocking");
                 let (snapshots, served) = watch::channel(Arc::new(snapshot));
-                let (server, mut outputs) = Server::new(settings, served);
+                let (server, mut outputs) = Server::new(settings, served, None);
                 tokio::spawn(async move {
                     while let Some(event) = outputs.events.recv().await {
                         // The test may have seen enough.

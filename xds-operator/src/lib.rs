@@ -14,6 +14,7 @@ pub mod parse;
 pub mod pipeline;
 pub mod receive;
 pub mod said;
+pub mod serving;
 pub mod source;
 pub mod state;
 pub mod status;

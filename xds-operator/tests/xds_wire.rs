@@ -251,7 +251,8 @@ struct Plane {
 impl Plane {
     async fn start(first: Snapshot) -> Self {
         let (snapshots, receiver) = watch::channel(Arc::new(first));
-        let (server, outputs) = Server::new(WasmVm::from_file("/filter.wasm").into(), receiver);
+        let (server, outputs) =
+            Server::new(WasmVm::from_file("/filter.wasm").into(), receiver, None);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();

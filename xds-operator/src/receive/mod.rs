@@ -10,6 +10,7 @@ pub mod decision;
 pub mod fleet;
 pub mod lag;
 pub mod logs;
+pub mod peers;
 pub mod report;
 pub mod sessions;
 pub mod vms;

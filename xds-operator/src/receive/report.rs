@@ -13,6 +13,8 @@ use tonic::server::{Grpc, NamedService, UnaryService};
 use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 
+use super::peers::{PASSED_ON, Peers};
+
 /// Bytes of a report: a name, some numbers, and the routes whose connections changed. A VM stops after the one with which it
 /// passes its bound.
 const REPORT_BYTES_MAX: usize = 2 * sessions::REPORT_BYTES_MAX;
@@ -30,13 +32,14 @@ pub trait TakeReports: Send + Sync + 'static {
 #[derive(Debug)]
 pub struct ReportServer<T> {
     taker: Arc<T>,
+    peers: Option<Arc<Peers>>,
 }
 
 impl<T> ReportServer<T> {
-    /// A service that hands reports to `taker`.
+    /// A service that hands reports to `taker`, and passes them on to `peers`.
     #[must_use]
-    pub const fn new(taker: Arc<T>) -> Self {
-        Self { taker }
+    pub const fn new(taker: Arc<T>, peers: Option<Arc<Peers>>) -> Self {
+        Self { taker, peers }
     }
 }
 
@@ -44,6 +47,7 @@ impl<T> Clone for ReportServer<T> {
     fn clone(&self) -> Self {
         Self {
             taker: self.taker.clone(),
+            peers: self.peers.clone(),
         }
     }
 }
@@ -68,7 +72,7 @@ where
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         let method = request.uri().path().rsplit('/').next().map(str::to_owned);
-        let taker = self.taker.clone();
+        let (taker, peers) = (self.taker.clone(), self.peers.clone());
         Box::pin(async move {
             if method.as_deref() != Some(METHOD) {
                 return Ok(
@@ -77,20 +81,35 @@ where
             }
             let mut grpc = Grpc::new(ProstCodec::default())
                 .apply_max_message_size_config(Some(REPORT_BYTES_MAX), None);
-            Ok(grpc.unary(Report(taker), request).await)
+            Ok(grpc.unary(Report { taker, peers }, request).await)
         })
     }
 }
 
 /// The one method.
-struct Report<T>(Arc<T>);
+struct Report<T> {
+    taker: Arc<T>,
+    peers: Option<Arc<Peers>>,
+}
 
 impl<T: TakeReports> UnaryService<VmReport> for Report<T> {
     type Response = VmReportAnswer;
     type Future = BoxFuture<Response<VmReportAnswer>, Status>;
 
     fn call(&mut self, request: Request<VmReport>) -> Self::Future {
-        let taker = self.0.clone();
-        Box::pin(async move { taker.take(request.into_inner()).map(Response::new) })
+        let taker = self.taker.clone();
+        let is_first_hand = !request.metadata().contains_key(PASSED_ON);
+        let peers = self.peers.clone().filter(|_| is_first_hand);
+        let report = request.into_inner();
+        Box::pin(async move {
+            let copy = peers.is_some().then(|| report.clone());
+            let VmReportAnswer { number } = taker.take(report)?;
+            let lowest = match peers.zip(copy) {
+                Some((peers, report)) => peers.pass_on(&report).await,
+                None => None,
+            };
+            let number = lowest.unwrap_or(number).min(number);
+            Ok(Response::new(VmReportAnswer { number }))
+        })
     }
 }

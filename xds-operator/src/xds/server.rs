@@ -38,6 +38,7 @@ use super::session::Excess;
 use crate::receive::decision::ReceivedDecision;
 use crate::receive::fleet::{AllSessions, Fleet, ProxyView};
 use crate::receive::logs::LogSink;
+use crate::receive::peers::Peers;
 use crate::receive::report::{ReportServer, TakeReports};
 use crate::receive::vms::{Registry, Taken, is_node_id};
 
@@ -231,6 +232,9 @@ pub enum ServeError {
     /// The listener failed.
     #[error("the control plane's port failed; stop what else uses it and start again")]
     Transport(#[source] tonic::transport::Error),
+    /// Its task is gone.
+    #[error("the control plane's server ended ({0}); please report it")]
+    Ended(String),
 }
 
 /// The control plane's server.
@@ -240,6 +244,7 @@ pub struct Server {
     snapshots: watch::Receiver<Arc<Snapshot>>,
     goals: watch::Sender<Arc<Goal>>,
     shared: Arc<Shared>,
+    peers: Option<Arc<Peers>>,
 }
 
 impl Server {
@@ -248,6 +253,7 @@ impl Server {
     pub fn new(
         settings: ProxySettings,
         snapshots: watch::Receiver<Arc<Snapshot>>,
+        peers: Option<Arc<Peers>>,
     ) -> (Self, Outputs) {
         let (events_in, events) = mpsc::channel(EVENTS_WAITING_MAX);
         let (decisions_in, decisions) = mpsc::channel(DECISIONS_WAITING_MAX);
@@ -271,6 +277,7 @@ impl Server {
             snapshots,
             goals: watch::Sender::new(goal),
             shared,
+            peers,
         };
         (
             server,
@@ -298,6 +305,7 @@ impl Server {
             mut snapshots,
             goals,
             shared,
+            peers,
         } = self;
         let ads = AdsService {
             settings: settings.clone(),
@@ -317,7 +325,7 @@ impl Server {
             .max_concurrent_streams(CALLS_PER_CONNECTION_MAX)
             .add_service(ads)
             .add_service(logs)
-            .add_service(ReportServer::new(shared.clone()))
+            .add_service(ReportServer::new(shared.clone(), peers))
             .serve_with_incoming_shutdown(
                 TcpIncoming::from(listener).with_nodelay(Some(true)),
                 async move {

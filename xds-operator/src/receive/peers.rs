@@ -1,0 +1,115 @@
+//! How do the replicas of a control plane learn what gateways tell one of them? Whoever takes a report passes it on to the others,
+//! so each knows of every VM: what it uses, before something of that is removed, and who is connected.
+//!
+//! INVARIANT: a report that was passed on is not passed on again, and no gateway waits for a replica that does not answer for
+//! longer than [`PASS_TIMEOUT`], and not at each report.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use fixgw_core::report::{METHOD, SERVICE, VmReport, VmReportAnswer};
+use tokio::task::JoinSet;
+use tonic::Request;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::transport::{Channel, Endpoint};
+use tonic_prost::ProstCodec;
+
+/// The metadata key of a report that was passed on.
+pub const PASSED_ON: &str = "fixgw-passed-on";
+/// Replicas beside this one. Nobody needs so many.
+pub const PEERS_MAX: usize = 16;
+/// How long one is waited for: a gateway's next report waits, too.
+pub const PASS_TIMEOUT: Duration = Duration::from_millis(300);
+/// How long one that did not answer is passed over.
+pub const SILENT: Duration = Duration::from_secs(1);
+
+/// The other replicas.
+#[derive(Debug, Default)]
+pub struct Peers {
+    by_address: Mutex<BTreeMap<SocketAddr, Peer>>,
+}
+
+#[derive(Clone, Debug)]
+struct Peer {
+    channel: Channel,
+    /// Until when it is passed over.
+    silent_until: Option<Instant>,
+}
+
+impl Peers {
+    /// These are all, from now on.
+    pub fn set(&self, addresses: &BTreeSet<SocketAddr>) {
+        let mut peers = self.peers();
+        peers.retain(|address, _| addresses.contains(address));
+        for address in addresses.iter().take(PEERS_MAX) {
+            peers.entry(*address).or_insert_with(|| Peer::at(*address));
+        }
+    }
+
+    /// Hands a report to all of them. Gives the lowest number of a report that they know: what follows it, one of them lacks.
+    pub async fn pass_on(self: &Arc<Self>, report: &VmReport) -> Option<u64> {
+        let now = Instant::now();
+        let mut answers = JoinSet::new();
+        for (address, peer) in self.peers().iter() {
+            if peer.silent_until.is_none_or(|until| until <= now) {
+                let (peers, address) = (self.clone(), *address);
+                let answer = told(peer.channel.clone(), report.clone());
+                answers.spawn(async move {
+                    let answer = answer.await;
+                    peers.heard(address, answer.is_some());
+                    answer
+                });
+            }
+        }
+        let answers = answers.join_all().await;
+        answers.into_iter().flatten().min()
+    }
+
+    fn heard(&self, address: SocketAddr, answered: bool) {
+        if let Some(peer) = self.peers().get_mut(&address) {
+            peer.silent_until = (!answered).then(|| Instant::now() + SILENT);
+        }
+    }
+
+    fn peers(&self) -> MutexGuard<'_, BTreeMap<SocketAddr, Peer>> {
+        // Nothing panics while it is held.
+        self.by_address
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Peer {
+    fn at(address: SocketAddr) -> Self {
+        let endpoint = Endpoint::from(
+            tonic::transport::Uri::from_maybe_shared(format!("http://{address}"))
+                .unwrap_or_default(),
+        );
+        Self {
+            channel: endpoint
+                .connect_timeout(PASS_TIMEOUT)
+                .timeout(PASS_TIMEOUT)
+                .connect_lazy(),
+            silent_until: None,
+        }
+    }
+}
+
+/// None: it did not answer, or could not take the report.
+async fn told(channel: Channel, report: VmReport) -> Option<u64> {
+    let mut request = Request::new(report);
+    request
+        .metadata_mut()
+        .insert(PASSED_ON, tonic::metadata::MetadataValue::from_static("1"));
+    let path = PathAndQuery::try_from(format!("/{SERVICE}/{METHOD}")).ok()?;
+    let mut grpc = tonic::client::Grpc::new(channel);
+    let codec: ProstCodec<VmReport, VmReportAnswer> = ProstCodec::default();
+    let call = async {
+        grpc.ready().await.ok()?;
+        grpc.unary(request, path, codec).await.ok()
+    };
+    let answer = tokio::time::timeout(PASS_TIMEOUT, call).await.ok()??;
+    Some(answer.into_inner().number)
+}
