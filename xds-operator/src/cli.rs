@@ -1,10 +1,9 @@
 //! What can be asked of `fixgw` on the command line?
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::Duration;
 
 use clap::builder::{ArgPredicate, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand};
@@ -17,12 +16,14 @@ use crate::diff::DiffArgs;
 use crate::explain::ExplainArgs;
 use crate::parse::ParseArgs;
 use crate::pipeline::hold::ConflictPolicy;
+use crate::pipeline::settle::Times;
 use crate::said::Form;
 use crate::state;
 use crate::status::ask::StatusArgs;
 use crate::tcp_timeout::TcpTimeout;
 use crate::up::proxy_protocol::Headers;
 use crate::world::ExtraEndpoint;
+use crate::xds::resources::{ProxySettings, WasmVm};
 
 /// FIX gateway: one address for many FIX engines.
 #[derive(Debug, Parser)]
@@ -40,6 +41,8 @@ pub enum Command {
     Up(Box<UpArgs>),
     /// Run the control plane alone, for an Envoy that was started elsewhere
     Control(ControlArgs),
+    /// Run the control plane of a Kubernetes cluster, one replica of several
+    Operator(OperatorArgs),
     /// Say who is connected, held and orphaned at a running gateway
     Status(StatusArgs),
     /// Say whether a gateway would take a directory of objects, and everything that speaks against it
@@ -66,6 +69,14 @@ pub struct SourceArgs {
     /// Where the last accepted table is kept [default: below $XDG_STATE_HOME/fix-gateway]
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+    /// When what is written takes effect.
+    #[command(flatten)]
+    pub decide: DecideArgs,
+}
+
+/// When changes take effect, and what does while routes conflict.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct DecideArgs {
     /// Milliseconds without a change after which changes take effect
     #[arg(long, value_name = "MS", default_value_t = 250)]
     pub settle_quiet_ms: u64,
@@ -324,13 +335,9 @@ pub struct ControlArgs {
     /// How events are written
     #[arg(long, value_enum, default_value_t = Form::Text)]
     pub output: Form,
-    /// Connections that each proxy keeps to one target, beyond which a Logon for it is closed
-    #[arg(long, value_name = "N", default_value_t = 500_000, value_parser = clap::value_parser!(u32).range(1..))]
-    pub target_connections_max: u32,
-    /// After how long a connection ends whose engine's host does not answer any more; from 5s to 15m. A Service says
-    /// otherwise with the annotation fixgateway.io/tcp-timeout
-    #[arg(long, value_name = "DURATION", default_value_t = TcpTimeout::DEFAULT)]
-    pub tcp_timeout: TcpTimeout,
+    /// What holds for every proxy.
+    #[command(flatten)]
+    pub proxies: ProxyArgs,
     /// VMs that a whole proxy has (its workers and its main thread), where that is known
     #[arg(long, value_name = "N", hide = true, default_value_t = 1)]
     pub vms: usize,
@@ -349,16 +356,128 @@ pub struct ChildArgs {
     pub arguments: Vec<OsString>,
 }
 
-impl SourceArgs {
-    /// The quiet time and the longest time of the settle window.
+impl DecideArgs {
+    /// The settle window.
     #[must_use]
-    pub const fn settle(&self) -> (Duration, Duration) {
-        (
-            Duration::from_millis(self.settle_quiet_ms),
-            Duration::from_millis(self.settle_max_ms),
-        )
+    pub fn times(&self) -> Times {
+        Times {
+            quiet_ms: self.settle_quiet_ms,
+            longest_ms: self.settle_max_ms,
+            ..Times::default()
+        }
     }
+}
 
+/// What holds for every proxy.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct ProxyArgs {
+    /// Connections that each proxy keeps to one target, beyond which a Logon for it is closed
+    #[arg(long, value_name = "N", default_value_t = 500_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub target_connections_max: u32,
+    /// After how long a connection ends whose engine's host does not answer any more; from 5s to 15m. A Service says
+    /// otherwise with the annotation fixgateway.io/tcp-timeout
+    #[arg(long, value_name = "DURATION", default_value_t = TcpTimeout::DEFAULT)]
+    pub tcp_timeout: TcpTimeout,
+}
+
+impl ProxyArgs {
+    /// With the filter's module, as the proxies see it.
+    #[must_use]
+    pub fn settings(&self, filter: PathBuf) -> ProxySettings {
+        ProxySettings {
+            vm: WasmVm::from_file(filter),
+            target_connections_max: self.target_connections_max,
+            tcp_timeout: self.tcp_timeout,
+        }
+    }
+}
+
+/// `fixgw operator`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  fixgw operator --namespace fix --filter /usr/local/lib/fixgw/fixgw_filter.wasm
+  fixgw operator --namespace fix --watch-namespace trading --watch-namespace clearing --context staging --filter fixgw_filter.wasm
+
+The API server is the one of KUBECONFIG (or ~/.kube/config), and in a pod the cluster's own.
+
+Exit codes: 0 stopped by SIGINT or SIGTERM, 1 it failed, 2 it could not start.")]
+pub struct OperatorArgs {
+    /// Where the table, its parts and the Lease are kept
+    #[arg(long, value_name = "NAMESPACE", env = "POD_NAMESPACE", value_parser = label)]
+    pub namespace: String,
+    /// Name of the ConfigMap that says which table is in force; its parts have names that begin with it
+    #[arg(long, value_name = "NAME", default_value = TABLE_DEFAULT, value_parser = table_name)]
+    pub table: String,
+    /// Name of the Lease that says which replica writes
+    #[arg(long, value_name = "NAME", default_value = "fix-gateway-operator", value_parser = name)]
+    pub lease: String,
+    /// Where the Lease is kept [default: where the table is]
+    #[arg(long, value_name = "NAMESPACE", value_parser = label)]
+    pub lease_namespace: Option<String>,
+    /// Name of this replica, another than every other's [default: the host's]
+    #[arg(long, value_name = "NAME", env = "POD_NAME")]
+    pub identity: Option<String>,
+    /// A namespace whose FIXSessions count; repeatable [default: those of all namespaces]
+    #[arg(long = "watch-namespace", value_name = "NAMESPACE", value_parser = label)]
+    pub watch_namespaces: Vec<String>,
+    /// The Service in the table's namespace whose endpoints are the replicas: what gateways report to one is passed on to the others
+    #[arg(long, value_name = "SERVICE", value_parser = label)]
+    pub peers: Option<String>,
+    /// The address of this replica among them
+    #[arg(long, value_name = "IP", env = "POD_IP")]
+    pub pod_ip: Option<IpAddr>,
+    /// Where gateways reach the control plane
+    #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:18000")]
+    pub xds: SocketAddr,
+    /// Where /readyz and /livez are answered
+    #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:8081")]
+    pub probes: SocketAddr,
+    /// The filter's module, as the gateways see it
+    #[arg(long, value_name = "PATH", env = "FIXGW_FILTER_WASM")]
+    pub filter: PathBuf,
+    /// Directory where `fixgw status` is answered [default: it is not]
+    #[arg(long, value_name = "DIR")]
+    pub status_dir: Option<PathBuf>,
+    /// Context of KUBECONFIG [default: its current one]
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
+    /// When changes take effect.
+    #[command(flatten)]
+    pub decide: DecideArgs,
+    /// What holds for every proxy.
+    #[command(flatten)]
+    pub proxies: ProxyArgs,
+    /// How events are written
+    #[arg(long, value_enum, default_value_t = Form::Text)]
+    pub output: Form,
+}
+
+/// The table's name, where nobody says.
+pub const TABLE_DEFAULT: &str = "fix-gateway-table";
+
+/// Bytes of a table's name: the names of its parts add to it.
+const TABLE_NAME_BYTES_MAX: usize = 200;
+
+fn label(text: &str) -> Result<String, String> {
+    let wrong = || "lower-case letters, digits and `-`, 63 at most".to_owned();
+    let text = api::is_label(text).then(|| text.to_owned());
+    text.ok_or_else(wrong)
+}
+
+fn name(text: &str) -> Result<String, String> {
+    let wrong = || "lower-case letters, digits, `-` and `.`, 253 at most".to_owned();
+    let text = api::is_name(text).then(|| text.to_owned());
+    text.ok_or_else(wrong)
+}
+
+fn table_name(text: &str) -> Result<String, String> {
+    match text.len() {
+        0..=TABLE_NAME_BYTES_MAX => name(text),
+        _ => Err(format!("{TABLE_NAME_BYTES_MAX} characters at most")),
+    }
+}
+
+impl SourceArgs {
     /// The state directory: given, or one below the user's that is named after the directory of objects.
     #[must_use]
     pub fn state_dir(&self) -> PathBuf {
@@ -466,7 +585,7 @@ mod tests {
 
     #[test]
     fn a_conflict_policy_is_known_by_the_name_that_is_handed_on() {
-        let policy = |line: &str| up(line).map(|args| args.source.conflict_policy);
+        let policy = |line: &str| up(line).map(|args| args.source.decide.conflict_policy);
         assert_eq!(policy("").unwrap(), ConflictPolicy::HoldTable);
         for wanted in ConflictPolicy::value_variants() {
             let found = policy(&format!("--conflict-policy {}", wanted.label()));

@@ -18,7 +18,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::cli::{ControlArgs, Xds};
-use crate::pipeline::settle::Times;
 use crate::pipeline::{Outcome, Pipeline, Saved};
 use crate::said::{Said, Speaker};
 use crate::serving::{Inlet, Plan, Serving, millis, unix_ms};
@@ -26,7 +25,6 @@ use crate::source::directory::{Directory, DirectoryError};
 use crate::state::{StateDirectory, StateError};
 use crate::world::World;
 use crate::xds::Snapshot;
-use crate::xds::resources::{ProxySettings, WasmVm};
 use crate::xds::server::ServeError;
 
 /// How long until a state that could not be saved is tried again.
@@ -115,14 +113,9 @@ async fn control(args: &ControlArgs) -> Result<(), ControlError> {
     if saved.as_ref().is_some_and(Saved::has_routes) {
         directory.doubt_emptiness();
     }
-    let (quiet, longest) = args.source.settle();
-    let times = Times {
-        quiet_ms: millis(quiet),
-        longest_ms: millis(longest),
-        ..Times::default()
-    };
+    let decide = args.source.decide;
     let mut stage = Stage {
-        pipeline: Pipeline::new(times, args.source.conflict_policy, saved),
+        pipeline: Pipeline::new(decide.times(), decide.conflict_policy, saved),
         worlds: directory.follow(),
         state,
         unsaved: None,
@@ -137,13 +130,8 @@ async fn control(args: &ControlArgs) -> Result<(), ControlError> {
         _ = interrupt.recv() => return Ok(()),
         _ = terminate.recv() => return Ok(()),
     };
-    let settings = ProxySettings {
-        vm: WasmVm::from_file(filter),
-        target_connections_max: args.target_connections_max,
-        tcp_timeout: args.tcp_timeout,
-    };
     let plan = Plan {
-        settings,
+        settings: args.proxies.settings(filter),
         vms: args.vms,
         status_dir: Some(args.source.state_dir()),
         peers: None,

@@ -618,13 +618,13 @@ fn start_control(
     }
     command
         .arg("--settle-quiet-ms")
-        .arg(args.source.settle_quiet_ms.to_string());
+        .arg(args.source.decide.settle_quiet_ms.to_string());
     command
         .arg("--settle-max-ms")
-        .arg(args.source.settle_max_ms.to_string());
+        .arg(args.source.decide.settle_max_ms.to_string());
     command
         .arg("--conflict-policy")
-        .arg(args.source.conflict_policy.label());
+        .arg(args.source.decide.conflict_policy.label());
     command
         .arg("--target-connections-max")
         .arg(capacity.target_connections.to_string())

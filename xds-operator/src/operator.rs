@@ -1,0 +1,298 @@
+//! How does a cluster become what the proxies hold? `fixgw operator`: the API server's objects, the replica, the published table, the
+//! Lease, the statuses and the server, wired.
+//!
+//! Every replica serves what is published, with the endpoints that it sees itself. The one that holds the Lease decides what is
+//! published next, and writes statuses. INVARIANT: nothing of that waits for a status, and no replica serves what was not
+//! published; without the API server, what is served goes on.
+
+mod stage;
+
+use std::io;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fixgw_core::decision::Severity;
+use kube::Client;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use self::stage::{Heard, Stage};
+use crate::cli::OperatorArgs;
+use crate::kubernetes::lease::{self, Candidate, Leadership, LeaseName, Role};
+use crate::kubernetes::peers::Watched;
+use crate::kubernetes::status::{self, Inputs, Names};
+use crate::kubernetes::table::{Pointed, TableStore};
+use crate::kubernetes::{self, ClientError};
+use crate::message::{About, Message, Standing};
+use crate::probes::{self, Health};
+use crate::receive::peers::Peers;
+use crate::said::{Said, Speaker};
+use crate::serving::{Plan, Serving};
+use crate::source::kubernetes::{self as cluster, Namespaces};
+use crate::world::held::Observed;
+use crate::xds::server::ServeError;
+
+/// How long a stop waits for the Lease to be given back. It runs out by itself.
+const RELEASE_MAX: Duration = Duration::from_secs(2);
+
+/// Why there is no control plane.
+#[derive(Debug, Error)]
+pub enum OperatorError {
+    /// No way to an API server.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// A port is in use, or the address is none of this machine's.
+    #[error(
+        "cannot listen on {address} ({source}); free the port, or give another one with {option}"
+    )]
+    Port {
+        /// Where.
+        address: SocketAddr,
+        /// What says so.
+        option: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// The server failed while it ran.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// The own machinery failed.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+impl OperatorError {
+    const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Client(_) | Self::Port { .. } => 2,
+            Self::Serve(_) | Self::Io(_) => 1,
+        }
+    }
+}
+
+/// Runs one replica until SIGINT or SIGTERM.
+#[must_use]
+pub fn run(args: &OperatorArgs) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let ended = runtime.map_err(OperatorError::from).and_then(|runtime| {
+        let ended = runtime.block_on(operate(args));
+        // Whoever does not take his lines must not keep us.
+        runtime.shutdown_background();
+        ended
+    });
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("fixgw: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+async fn operate(args: &OperatorArgs) -> Result<(), OperatorError> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let client = kubernetes::client(args.context.as_deref()).await?;
+    let speaker = Speaker::start(args.output);
+    let probes = listen(args.probes, "--probes").await?;
+    let health = Arc::new(Health::default());
+    tokio::spawn(probes::serve(probes, health.clone()));
+    let parts = Parts::start(args, &client, &health, &speaker);
+    let mut stage = parts.stage;
+    // The port answers only when there is something to serve: until then proxies are refused, and ask the other replicas.
+    let first = tokio::select! {
+        first = stage.first() => first,
+        _ = interrupt.recv() => return Ok(()),
+        _ = terminate.recv() => return Ok(()),
+    };
+    let listener = listen(args.xds, "--xds").await?;
+    let plan = Plan {
+        settings: args.proxies.settings(args.filter.clone()),
+        vms: 1,
+        status_dir: args.status_dir.clone(),
+        peers: parts.peers,
+    };
+    let mut serving = Serving::start(listener, plan, first, &speaker);
+    let told = stage.told();
+    let inputs = Inputs {
+        leadership: parts.leadership.clone(),
+        observed: parts.observed,
+        decided: told.decided,
+        publication: told.publication,
+        served: told.served,
+        fleet: serving.fleet.clone(),
+        sessions: serving.sessions.clone(),
+        rejections: serving.rejections.clone(),
+    };
+    let names = Names {
+        namespace: args.namespace.clone(),
+        table: args.table.clone(),
+        instance: parts.identity,
+    };
+    let writing = status::write(client, inputs, names);
+    health.watch("the writer of statuses", writing.task);
+    tell_standing(writing.troubles, Clone::clone, &speaker);
+    health.ready();
+    let inlet = serving.inlet.clone();
+    tokio::select! {
+        ended = serving.ended() => return Ok(ended?),
+        () = stage.run(&inlet) => {}
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    health.stopping();
+    // Another replica leads at once, instead of when the Lease has run out.
+    let _ = parts.release.send(());
+    let mut leadership = parts.leadership;
+    let released = leadership.wait_for(|now| now.role == Role::Follower);
+    let _ = tokio::time::timeout(RELEASE_MAX, released).await;
+    serving.stop().await?;
+    drop(stage);
+    speaker.finish().await;
+    Ok(())
+}
+
+/// What speaks with the API server, at work.
+struct Parts {
+    stage: Stage,
+    observed: watch::Receiver<Option<Observed>>,
+    leadership: watch::Receiver<Leadership>,
+    release: oneshot::Sender<()>,
+    peers: Option<Arc<Peers>>,
+    identity: String,
+}
+
+impl Parts {
+    fn start(
+        args: &OperatorArgs,
+        client: &Client,
+        health: &Arc<Health>,
+        speaker: &Speaker,
+    ) -> Self {
+        let namespaces = match args.watch_namespaces.as_slice() {
+            [] => Namespaces::All,
+            these => Namespaces::These(these.to_vec()),
+        };
+        let following = cluster::follow(client.clone(), namespaces);
+        let store = TableStore::new(client.clone(), &args.namespace, &args.table);
+        let (pointed, table_task) = store.follow();
+        let identity = args.identity.clone().unwrap_or_else(kubernetes::host_name);
+        let lease_namespace = args.lease_namespace.as_ref().unwrap_or(&args.namespace);
+        let lease = LeaseName {
+            namespace: lease_namespace.clone(),
+            name: args.lease.clone(),
+            identity: identity.clone(),
+        };
+        let Candidate {
+            leadership,
+            complaints,
+            task: lease_task,
+            release,
+        } = lease::apply(client.clone(), lease);
+        let (tended, tend_task) = store.tend(leadership.clone(), pointed.clone());
+        let peers = args.peers.as_ref().map(|service| {
+            let peers = Arc::new(Peers::default());
+            let watched = Watched {
+                namespace: args.namespace.clone(),
+                service: service.clone(),
+                us: args.pod_ip,
+                port: args.xds.port(),
+            };
+            let task = kubernetes::peers::follow(client.clone(), watched, peers.clone());
+            health.watch("the watch of the other replicas", task);
+            peers
+        });
+        health.watch("the watch of the API server", following.task);
+        health.watch("the watch of the published table", table_task);
+        health.watch("the care of the published table", tend_task);
+        health.watch("the Lease", lease_task);
+        say_each(complaints, speaker);
+        say_each(tended, speaker);
+        tell_standing(following.troubles, Clone::clone, speaker);
+        tell_standing(pointed.clone(), faults, speaker);
+        let heard = Heard {
+            observed: following.observed.clone(),
+            pointed,
+            leadership: leadership.clone(),
+        };
+        let table = format!("ConfigMap {}/{}", args.namespace, args.table);
+        Self {
+            stage: Stage::new(args.decide, heard, store, table, speaker.clone()),
+            observed: following.observed,
+            leadership,
+            release,
+            peers,
+            identity,
+        }
+    }
+}
+
+async fn listen(address: SocketAddr, option: &'static str) -> Result<TcpListener, OperatorError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| OperatorError::Port {
+            address,
+            option,
+            source,
+        })
+}
+
+/// Tells each thing that comes.
+fn say_each<T>(mut things: mpsc::Receiver<T>, speaker: &Speaker)
+where
+    T: ToString + Send + 'static,
+{
+    let speaker = speaker.clone();
+    tokio::spawn(async move {
+        while let Some(thing) = things.recv().await {
+            speaker.say(&Said::gateway(Severity::Warn, thing.to_string()));
+        }
+    });
+}
+
+/// Tells what stands in the way when it begins, and when it is over.
+fn tell_standing<T>(mut of: watch::Receiver<T>, stands: fn(&T) -> Vec<Message>, speaker: &Speaker)
+where
+    T: Send + Sync + 'static,
+{
+    let speaker = speaker.clone();
+    tokio::spawn(async move {
+        let mut standing = Standing::default();
+        loop {
+            let now = stands(&of.borrow_and_update());
+            for message in standing.change(now) {
+                speaker.say(&message.into());
+            }
+            if of.changed().await.is_err() {
+                return;
+            }
+        }
+    });
+}
+
+/// What is wrong with the published table.
+#[allow(clippy::ref_option, reason = "it is what the watch holds")]
+fn faults(pointed: &Option<Pointed>) -> Vec<Message> {
+    let fault = pointed.iter().filter_map(|pointed| pointed.fault.as_ref());
+    fault.map(|fault| trouble(fault.to_string())).collect()
+}
+
+fn trouble(what: String) -> Message {
+    Message {
+        about: About::Course,
+        severity: Severity::Error,
+        origin: None,
+        object: None,
+        field: None,
+        what,
+        meanwhile: String::new(),
+        mend: String::new(),
+        witness: None,
+    }
+}
