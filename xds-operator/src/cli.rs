@@ -14,6 +14,7 @@ use crate::api;
 use crate::check::CheckArgs;
 use crate::diff::DiffArgs;
 use crate::explain::ExplainArgs;
+use crate::kubernetes::pause::{self, PauseArgs, ResumeArgs};
 use crate::parse::ParseArgs;
 use crate::pipeline::hold::ConflictPolicy;
 use crate::pipeline::settle::Times;
@@ -53,6 +54,10 @@ pub enum Command {
     Diff(DiffArgs),
     /// Show how the gateway reads bytes
     Parse(ParseArgs),
+    /// Let changes of FIXSessions in a cluster wait, so that many of them take effect at once
+    Pause(PauseArgs),
+    /// Let changes that waited take effect, all at once
+    Resume(ResumeArgs),
     /// Become a program that ends with its parent
     #[command(hide = true)]
     Child(ChildArgs),
@@ -406,7 +411,7 @@ pub struct OperatorArgs {
     #[arg(long, value_name = "NAMESPACE", env = "POD_NAMESPACE", value_parser = label)]
     pub namespace: String,
     /// Name of the ConfigMap that says which table is in force; its parts have names that begin with it
-    #[arg(long, value_name = "NAME", default_value = TABLE_DEFAULT, value_parser = table_name)]
+    #[arg(long, value_name = "NAME", default_value = pause::TABLE, value_parser = table_name)]
     pub table: String,
     /// Name of the Lease that says which replica writes
     #[arg(long, value_name = "NAME", default_value = "fix-gateway-operator", value_parser = name)]
@@ -451,9 +456,6 @@ pub struct OperatorArgs {
     #[arg(long, value_enum, default_value_t = Form::Text)]
     pub output: Form,
 }
-
-/// The table's name, where nobody says.
-pub const TABLE_DEFAULT: &str = "fix-gateway-table";
 
 /// Bytes of a table's name: the names of its parts add to it.
 const TABLE_NAME_BYTES_MAX: usize = 200;

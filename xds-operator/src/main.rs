@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use fixgw_operator::cli::{Cli, Command};
+use fixgw_operator::kubernetes::pause;
 use fixgw_operator::{check, control, diff, explain, operator, parse, status, up};
 
 fn main() -> ExitCode {
@@ -16,6 +17,8 @@ fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Parse(args) => parse::run(&args),
+        Command::Pause(args) => pause::pause(&args),
+        Command::Resume(args) => pause::resume(&args),
         Command::Child(args) => {
             let error = up::child::become_program(args.parent, &args.program, &args.arguments);
             eprintln!(

@@ -26,7 +26,7 @@ use crate::kubernetes::lease::{self, Candidate, Leadership, LeaseName, Role};
 use crate::kubernetes::peers::Watched;
 use crate::kubernetes::status::{self, Inputs, Names};
 use crate::kubernetes::table::{Pointed, TableStore};
-use crate::kubernetes::{self, ClientError};
+use crate::kubernetes::{self, ConnectError};
 use crate::message::{About, Message, Standing};
 use crate::probes::{self, Health};
 use crate::receive::peers::Peers;
@@ -44,7 +44,7 @@ const RELEASE_MAX: Duration = Duration::from_secs(2);
 pub enum OperatorError {
     /// No way to an API server.
     #[error(transparent)]
-    Client(#[from] ClientError),
+    Connect(#[from] ConnectError),
     /// A port is in use, or the address is none of this machine's.
     #[error(
         "cannot listen on {address} ({source}); free the port, or give another one with {option}"
@@ -68,7 +68,7 @@ pub enum OperatorError {
 impl OperatorError {
     const fn exit_code(&self) -> u8 {
         match self {
-            Self::Client(_) | Self::Port { .. } => 2,
+            Self::Connect(_) | Self::Port { .. } => 2,
             Self::Serve(_) | Self::Io(_) => 1,
         }
     }
@@ -98,7 +98,7 @@ pub fn run(args: &OperatorArgs) -> ExitCode {
 async fn operate(args: &OperatorArgs) -> Result<(), OperatorError> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let client = kubernetes::client(args.context.as_deref()).await?;
+    let client = kubernetes::connect(args.context.as_deref()).await?;
     let speaker = Speaker::start(args.output);
     let probes = listen(args.probes, "--probes").await?;
     let health = Arc::new(Health::default());

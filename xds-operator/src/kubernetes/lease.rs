@@ -1,14 +1,37 @@
 //! Which replica writes? One, by a Lease of the cluster: a task that takes it, renews it, gives it back, and says so.
 //!
+//! What to do and when is decided in `machine`; here it is done.
+//!
 //! INVARIANT: who has not renewed in time does not lead, whatever the API server says or does not say. Time is our own and counted
 //! from what we have seen; clocks of other machines are not believed.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+pub mod machine;
 
-use kube::Client;
-use tokio::sync::{oneshot, watch};
+use std::hash::{BuildHasher as _, RandomState};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::watch_object;
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio_stream::StreamExt as _;
+
+use self::machine::{Machine, Outcome, Seen, Step, TIMES, Written};
+use super::{FIELD_MANAGER, Patience, RequestError};
+
+/// How long one request may take: a second attempt shall have time before the deadline.
+const REQUEST_MAX: Duration = Duration::from_secs(4);
+/// What is told and not taken yet. What does not fit is dropped.
+const COMPLAINTS_MAX: usize = 16;
+/// Milliseconds by which attempts of several candidates are spread.
+const JITTER_MS: u64 = 500;
 
 /// Who leads, as far as this replica knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,6 +74,10 @@ impl Tenure {
         Self(Arc::new(Mutex::new(end)))
     }
 
+    fn extend(&self, end: Instant) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = end;
+    }
+
     /// Whether it lasts.
     #[must_use]
     pub fn lasts(&self, now: Instant) -> bool {
@@ -74,7 +101,7 @@ pub struct LeaseName {
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// Us; another name than every other replica's.
+    /// Us. Something is added that no other process has, for two of one name must not both lead.
     pub identity: String,
 }
 
@@ -84,30 +111,241 @@ pub struct Candidate {
     /// Who leads.
     pub leadership: watch::Receiver<Leadership>,
     /// What went wrong, and what is well again; each thing once.
-    pub complaints: tokio::sync::mpsc::Receiver<String>,
+    pub complaints: mpsc::Receiver<String>,
     /// Ends when it was released, or by its death.
     pub task: JoinHandle<()>,
-    /// Gives the Lease back, if we have it; then the task ends.
+    /// Gives the Lease back, if we have it; then the task ends. Dropping it does the same.
     pub release: oneshot::Sender<()>,
 }
 
 /// Asks for a Lease, for as long as the process lives.
 #[must_use]
 pub fn apply(client: Client, name: LeaseName) -> Candidate {
-    let _ = (client, name);
-    let (_, leadership) = watch::channel(Leadership {
-        role: Role::Leader(Tenure::until(Instant::now())),
-        ..Leadership::default()
-    });
-    let (_, complaints) = tokio::sync::mpsc::channel(1);
+    let (sender, leadership) = watch::channel(Leadership::default());
+    let (told, complaints) = mpsc::channel(COMPLAINTS_MAX);
     let (release, released) = oneshot::channel();
-    let task = tokio::spawn(async {
-        let _ = released.await;
-    });
+    let suffix = RandomState::new().hash_one(std::process::id());
+    let identity = format!("{}_{suffix:016x}", name.identity);
+    let office = Office {
+        api: Api::namespaced(client, &name.namespace),
+        path: format!("{}/{}", name.namespace, name.name),
+        name: name.name,
+        machine: Machine::new(identity, TIMES),
+        started: Instant::now(),
+        sender: Announcer(sender),
+        told,
+        failed: None,
+    };
+    let task = tokio::spawn(office.run(released));
     Candidate {
         leadership,
         complaints,
         task,
         release,
     }
+}
+
+/// Says who leads; whoever ends, in whatever way, does not.
+struct Announcer(watch::Sender<Leadership>);
+
+impl Drop for Announcer {
+    fn drop(&mut self) {
+        self.0
+            .send_if_modified(|leadership| std::mem::take(&mut leadership.role) != Role::Follower);
+    }
+}
+
+struct Office {
+    api: Api<Lease>,
+    path: String,
+    name: String,
+    machine: Machine,
+    started: Instant,
+    sender: Announcer,
+    told: mpsc::Sender<String>,
+    /// What went wrong last, and was told.
+    failed: Option<String>,
+}
+
+impl Office {
+    async fn run(mut self, mut released: oneshot::Receiver<()>) {
+        let lease = watch_object(self.api.clone(), &self.name);
+        let mut lease = pin!(lease.backoff(Patience::default()));
+        loop {
+            let step = self.machine.step(self.now_ms(), jitter());
+            self.announce();
+            let Step::Wait(until) = step else {
+                tokio::select! {
+                    () = self.perform(&step) => {}
+                    _ = &mut released => break,
+                }
+                continue;
+            };
+            let due = self.started + Duration::from_millis(until);
+            tokio::select! {
+                () = tokio::time::sleep_until(due.into()) => {}
+                heard = lease.next() => if let Some(Ok(heard)) = heard {
+                    let now = self.now_ms();
+                    self.machine.hear(heard.and_then(seen), now);
+                },
+                _ = &mut released => break,
+            }
+        }
+        // Nothing is written any more from here on.
+        let step = self.machine.release();
+        self.announce();
+        if let Some(step) = step {
+            self.perform(&step).await;
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Says who leads, if that has changed.
+    fn announce(&self) {
+        let now = self.now_ms();
+        let until = self.machine.leads_until(now);
+        let end = until.map(|until| self.started + Duration::from_millis(until));
+        let (holder, transitions) = self.machine.holder();
+        self.sender.0.send_if_modified(|leadership| {
+            let role = match (&leadership.role, end) {
+                (_, None) => Role::Follower,
+                (Role::Leader(tenure), Some(end)) => {
+                    tenure.extend(end);
+                    Role::Leader(tenure.clone())
+                }
+                (Role::Follower, Some(end)) => Role::Leader(Tenure::until(end)),
+            };
+            let next = Leadership {
+                role,
+                holder: holder.map(str::to_owned),
+                transitions,
+            };
+            let changed = *leadership != next;
+            *leadership = next;
+            changed
+        });
+    }
+
+    async fn perform(&mut self, step: &Step) {
+        let begun = self.now_ms();
+        let asked = tokio::time::timeout(self.patience(begun), self.ask(step)).await;
+        let asked = asked.unwrap_or(Err(RequestError::Silence));
+        let outcome = match asked {
+            Ok(lease) => {
+                if self.failed.take().is_some() {
+                    self.tell(format!("the Lease {} can be written again", self.path));
+                }
+                Outcome::Is(lease.and_then(seen))
+            }
+            Err(error) if error.code() == Some(409) => Outcome::Conflict,
+            // It was deleted meanwhile.
+            Err(error) if error.code() == Some(404) => Outcome::Conflict,
+            Err(error) => {
+                self.fail(&error);
+                Outcome::Failed
+            }
+        };
+        let now = self.now_ms();
+        self.machine.done(step, outcome, begun, now);
+    }
+
+    /// How long a request may take: not beyond the time when we have to say that we lead no more.
+    fn patience(&self, now: u64) -> Duration {
+        let left = self.machine.leads_until(now).map(|until| until - now);
+        left.map_or(REQUEST_MAX, |left| {
+            REQUEST_MAX.min(Duration::from_millis(left))
+        })
+    }
+
+    async fn ask(&self, step: &Step) -> Result<Option<Lease>, RequestError> {
+        match step {
+            Step::Wait(_) => Ok(None),
+            Step::Read => Ok(self.api.get_opt(&self.name).await?),
+            Step::Create(written) => {
+                let lease = json!({ "metadata": { "name": self.name }, "spec": spec(written) });
+                let lease = serde_json::from_value(lease).map_err(kube::Error::SerdeError)?;
+                let parameters = PostParams {
+                    field_manager: Some(FIELD_MANAGER.to_owned()),
+                    ..PostParams::default()
+                };
+                Ok(Some(self.api.create(&parameters, &lease).await?))
+            }
+            Step::Replace(version, written) => {
+                let metadata = json!({ "resourceVersion": version });
+                let patch = json!({ "metadata": metadata, "spec": spec(written) });
+                let parameters = PatchParams {
+                    field_manager: Some(FIELD_MANAGER.to_owned()),
+                    ..PatchParams::default()
+                };
+                let patch = Patch::Merge(patch);
+                Ok(Some(self.api.patch(&self.name, &parameters, &patch).await?))
+            }
+        }
+    }
+
+    fn tell(&self, what: String) {
+        let _ = self.told.try_send(what);
+    }
+
+    fn fail(&mut self, error: &RequestError) {
+        let what = match error.code() {
+            Some(401 | 403) => format!(
+                "the Lease {} may not be used ({error}); give the operator's service account the right to get, watch, create \
+                 and patch Leases in its namespace",
+                self.path
+            ),
+            _ => format!(
+                "the Lease {} cannot be used ({error}); without it nothing new is published and no status is written, what \
+                 was published is served, and this is tried again",
+                self.path
+            ),
+        };
+        if self.failed.as_ref() != Some(&what) {
+            self.tell(what.clone());
+            self.failed = Some(what);
+        }
+    }
+}
+
+fn jitter() -> u64 {
+    RandomState::new().hash_one(0) % JITTER_MS
+}
+
+/// What is written. The times are for people alone: nobody of us believes them.
+fn spec(written: &Written) -> Value {
+    let now = Timestamp::now();
+    let Some(holder) = &written.holder else {
+        return json!({ "holderIdentity": null, "renewTime": null, "acquireTime": null });
+    };
+    let mut spec = json!({
+        "holderIdentity": holder,
+        "leaseDurationSeconds": TIMES.duration_ms / 1_000,
+        "leaseTransitions": written.transitions,
+        "renewTime": micro(now),
+    });
+    if let (true, Some(spec)) = (written.taken, spec.as_object_mut()) {
+        spec.insert("acquireTime".to_owned(), micro(now).into());
+    }
+    spec
+}
+
+/// As Kubernetes writes it: with six digits after the point.
+fn micro(time: Timestamp) -> String {
+    format!("{time:.6}")
+}
+
+fn seen(lease: Lease) -> Option<Seen> {
+    let spec = lease.spec.unwrap_or_default();
+    Some(Seen {
+        version: lease.metadata.resource_version?,
+        holder: spec.holder_identity.filter(|holder| !holder.is_empty()),
+        duration_ms: spec
+            .lease_duration_seconds
+            .and_then(|seconds| u64::try_from(seconds).ok())
+            .map(|seconds| seconds.saturating_mul(1_000)),
+        transitions: spec.lease_transitions.unwrap_or(0),
+    })
 }

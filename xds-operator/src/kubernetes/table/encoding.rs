@@ -7,7 +7,7 @@
 //!
 //! INVARIANT: the same table gives the same bytes. What is read back is what was written, byte for byte, or it is refused.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
@@ -309,10 +309,7 @@ pub fn open(part: Part, id: &ChunkId, bytes: &[u8]) -> Result<Content, Corrupt> 
 ///
 /// # Errors
 /// When its chunks do not make one. A chunk that is not among `contents` counts as one that cannot be unpacked.
-pub fn assemble(
-    commit: &Commit,
-    contents: &HashMap<ChunkId, Arc<Content>>,
-) -> Result<Published, Corrupt> {
+pub fn assemble(commit: &Commit, contents: &Contents) -> Result<Published, Corrupt> {
     let mut image = Vec::new();
     let mut sessions = Objects::new();
     for (part, id) in commit.chunks.iter() {
@@ -337,7 +334,7 @@ pub fn assemble(
     if table.revision() != commit.revision {
         return Err(Corrupt::Revision(table.revision()));
     }
-    Ok(Published { table, sessions })
+    Ok(Published { sessions, table })
 }
 
 /// A table as it is written.
@@ -348,6 +345,9 @@ pub struct Encoded {
     /// All chunks, in that order.
     pub chunks: Vec<Chunk>,
 }
+
+/// Chunks that were read, by their names.
+pub type Contents = BTreeMap<ChunkId, Arc<Content>>;
 
 /// What was encoded last, so that only what has changed is encoded again.
 #[derive(Debug, Default)]
@@ -509,6 +509,7 @@ mod tests {
             object: serde_json::from_str(&spec).unwrap(),
             origin: None,
             places: Default::default(),
+            identity: None,
         })
     }
 
