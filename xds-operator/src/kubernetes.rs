@@ -136,6 +136,13 @@ impl Backoff for Patience {
     }
 }
 
+/// What this machine, or pod, is called.
+#[must_use]
+pub fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,11 +156,4 @@ mod tests {
         patience.reset();
         assert_eq!(patience.wait(), AGAIN_MIN);
     }
-}
-
-/// What this machine, or pod, is called.
-#[must_use]
-pub fn host_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    name.trim().to_owned()
 }
