@@ -9,6 +9,7 @@
 
 mod definition;
 mod refusal;
+mod source;
 
 use fixgw_e2e::apiserver::{Answer, ApiServer, Sent};
 use fixgw_e2e::process::wait_until;

@@ -24,10 +24,10 @@ const TOKEN: &str = "fixgw-e2e";
 /// An API server with an empty store.
 pub struct ApiServer {
     // Dropped in this order: the server before its store, and that before its files.
-    _server: Process,
+    server: Option<Process>,
     _etcd: Process,
     files: Files,
-    _directory: TempDir,
+    directory: TempDir,
     _port: KeptPort,
     authority: Authority,
     address: SocketAddr,
@@ -53,6 +53,11 @@ pub enum Sent<'a> {
     Json(&'a Value),
 }
 
+/// A socket in a directory of its own needs no port, and nobody else reaches it.
+fn store(directory: &TempDir) -> String {
+    format!("unix://{}/etcd.sock", directory.path().display())
+}
+
 impl ApiServer {
     /// Starts one and waits until it is ready.
     #[must_use]
@@ -63,8 +68,7 @@ impl ApiServer {
         let files = Files::of(&authority.issue(GATEWAY));
         let tokens = files.path("tokens.csv");
         files.put(&tokens, &format!("{TOKEN},tester,1,\"system:masters\"\n"));
-        // A socket in a directory of its own needs no port, and nobody else reaches it.
-        let store = format!("unix://{}/etcd.sock", directory.path().display());
+        let store = store(&directory);
         let etcd = Process::start("etcd", tool::etcd(), |command| {
             let peer = format!("unix://{}/peer.sock", directory.path().display());
             // Nobody is told of these, but they must look like addresses.
@@ -83,9 +87,30 @@ impl ApiServer {
         });
         let port = KeptPort::keep_to_share();
         let address = port.address();
+        let mut started = Self {
+            server: None,
+            _etcd: etcd,
+            files,
+            directory,
+            _port: port,
+            authority,
+            address,
+        };
+        started.start_again();
+        started
+    }
+
+    /// Ends it, and leaves its store as it is.
+    pub fn stop(&mut self) {
+        self.server = None;
+    }
+
+    /// Starts it over the same store, at the same address, and waits until it is ready.
+    pub fn start_again(&mut self) {
+        let (directory, files) = (&self.directory, &self.files);
         let server = Process::start("kube-apiserver", tool::kube_apiserver(), |command| {
-            command.arg(format!("--etcd-servers={store}"));
-            command.arg(format!("--secure-port={}", address.port()));
+            command.arg(format!("--etcd-servers={}", store(directory)));
+            command.arg(format!("--secure-port={}", self.address.port()));
             command.args(["--permit-port-sharing", "--bind-address=127.0.0.1"]);
             command.args([
                 "--advertise-address=127.0.0.1",
@@ -94,7 +119,9 @@ impl ApiServer {
             command.arg("--cert-dir").arg(directory.path());
             command.arg("--tls-cert-file").arg(files.certificate());
             command.arg("--tls-private-key-file").arg(files.key());
-            command.arg("--token-auth-file").arg(&tokens);
+            command
+                .arg("--token-auth-file")
+                .arg(files.path("tokens.csv"));
             command.args([
                 "--authorization-mode=RBAC",
                 "--disable-admission-plugins=ServiceAccount",
@@ -108,20 +135,17 @@ impl ApiServer {
                 .arg(files.key());
             command.arg("--service-cluster-ip-range=10.0.0.0/24");
         });
-        let started = Self {
-            _server: server,
-            _etcd: etcd,
-            files,
-            _directory: directory,
-            _port: port,
-            authority,
-            address,
-        };
+        self.server = Some(server);
         wait_until("the API server to be ready", || {
-            let answer = started.try_ask("GET", "/readyz", None, "*/*")?;
+            let answer = self.try_ask("GET", "/readyz", None, "*/*")?;
             (answer.code == 200).then_some(())
         });
-        started
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// A file by which programs reach it, with every right.
@@ -175,6 +199,12 @@ impl ApiServer {
     #[must_use]
     pub fn replace(&self, path: &str, object: &Value) -> Answer {
         self.ask("PUT", path, Some(Sent::Json(object)), "application/json")
+    }
+
+    /// Deletes.
+    #[must_use]
+    pub fn delete(&self, path: &str) -> Answer {
+        self.ask("DELETE", path, None, "application/json")
     }
 
     fn ask(&self, method: &str, path: &str, object: Option<Sent<'_>>, accept: &str) -> Answer {

@@ -23,6 +23,8 @@ use serde::{Deserialize, Serialize};
 pub const GROUP: &str = "fixgateway.io";
 /// The one version that this release knows.
 pub const API_VERSION: &str = "fixgateway.io/v1alpha1";
+/// The same within its group.
+pub const VERSION: &str = "v1alpha1";
 /// Kind of the FIXSession.
 pub const KIND: &str = "FIXSession";
 

@@ -293,12 +293,8 @@ fn object_name(node: &Node) -> Result<ObjectName, Wrong> {
 
 fn session(node: &Node, origin: Option<Origin>) -> Result<Object, Wrong> {
     check_metadata(node)?;
-    let session: FIXSession = node.parse().map_err(|wrong| Wrong {
-        what: hint(&wrong),
-        ..wrong
-    })?;
     Ok(Object::FIXSession(Arc::new(Located {
-        object: session.spec,
+        object: session_form(node)?,
         origin,
         places: node.get("spec").map_or_else(Default::default, |spec| {
             let mut places = spec.places_below("spec");
@@ -309,6 +305,15 @@ fn session(node: &Node, origin: Option<Origin>) -> Result<Object, Wrong> {
         }),
         identity: None,
     })))
+}
+
+/// What a FIXSession says.
+pub(super) fn session_form(node: &Node) -> Result<FIXSessionSpec, Wrong> {
+    let session: FIXSession = node.parse().map_err(|wrong| Wrong {
+        what: hint(&wrong),
+        ..wrong
+    })?;
+    Ok(session.spec)
 }
 
 /// What a type alone cannot say.
@@ -355,8 +360,18 @@ fn check_metadata(node: &Node) -> Result<(), Wrong> {
 }
 
 fn service(node: &Node, origin: Option<Origin>) -> Result<Object, Wrong> {
+    Ok(Object::Service(Arc::new(Located {
+        object: service_form(node)?,
+        origin,
+        places: Places::default(),
+        identity: None,
+    })))
+}
+
+/// What a Service says, as far as it is needed.
+pub(super) fn service_form(node: &Node) -> Result<Service, Wrong> {
     let service: core_v1::Service = node.parse()?;
-    let object = Service::try_from(service).map_err(|error| {
+    Service::try_from(service).map_err(|error| {
         let annotation = error.annotation();
         let written = node
             .get("metadata")
@@ -366,18 +381,22 @@ fn service(node: &Node, origin: Option<Origin>) -> Result<Object, Wrong> {
             path: format!("metadata.annotations.{annotation}"),
             what: error.to_string(),
         }
-    })?;
-    Ok(Object::Service(Arc::new(Located {
-        object,
+    })
+}
+
+fn slice(node: &Node, origin: Option<Origin>) -> Result<Object, Wrong> {
+    Ok(Object::EndpointSlice(Arc::new(Located {
+        object: slice_form(node)?,
         origin,
         places: Places::default(),
         identity: None,
     })))
 }
 
-fn slice(node: &Node, origin: Option<Origin>) -> Result<Object, Wrong> {
+/// What an EndpointSlice says, as far as it is needed.
+pub(super) fn slice_form(node: &Node) -> Result<EndpointSlice, Wrong> {
     let slice: discovery_v1::EndpointSlice = node.parse()?;
-    let object = EndpointSlice::try_from(slice).map_err(|error| {
+    EndpointSlice::try_from(slice).map_err(|error| {
         let place = node
             .get(error.path())
             .or_else(|| {
@@ -390,11 +409,5 @@ fn slice(node: &Node, origin: Option<Origin>) -> Result<Object, Wrong> {
             path: error.path().to_owned(),
             what: error.to_string(),
         }
-    })?;
-    Ok(Object::EndpointSlice(Arc::new(Located {
-        object,
-        origin,
-        places: Places::default(),
-        identity: None,
-    })))
+    })
 }
