@@ -142,7 +142,7 @@ fn runs_until_interrupted(place: &str, block: &str, home: &Path) {
 #[test]
 fn every_command_tells_its_flags_with_examples() {
     for command in [
-        "up", "control", "status", "check", "explain", "diff", "parse",
+        "up", "control", "gateway", "drain", "status", "check", "explain", "diff", "parse",
     ] {
         let help = Command::new(tool::program("fixgw"))
             .args([command, "--help"])

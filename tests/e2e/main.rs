@@ -19,6 +19,7 @@ mod gone;
 mod harness;
 mod hold;
 mod loss;
+mod pod;
 mod proxy;
 mod refusal;
 mod reload;

@@ -7,7 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tempfile::TempDir;
 
-use crate::fixture::{Directory, NAMESPACE};
+use crate::control;
+use crate::fixture::Directory;
 use crate::gateway::{WORKERS, statistics};
 use crate::process::{Process, kind, wait_until};
 use crate::socket::unused_port;
@@ -93,21 +94,8 @@ impl Apart {
 
     /// Starts the control plane, and waits until every VM uses what it serves.
     pub fn start_control(&self, directory: &Directory) {
-        let process = Process::start("fixgw control", tool::program("fixgw"), |command| {
-            command.arg("control").arg(directory.path());
-            command.args(["--output", "json", "--settle-quiet-ms", "10"]);
-            command.arg("--xds").arg(self.control_plane.to_string());
-            command.arg("--filter").arg(tool::filter());
-            command
-                .arg("--state-dir")
-                .arg(self.files.path().join("state"));
-            command.arg("--vms").arg((WORKERS + 1).to_string());
-            for (service, address) in &self.endpoints {
-                command
-                    .arg("--endpoint")
-                    .arg(format!("{NAMESPACE}/{service}={address}"));
-            }
-        });
+        let state = self.files.path().join("state");
+        let process = control::start(directory, &self.endpoints, self.control_plane, &state);
         process.wait_for("`applied`", |event| kind(event) == "applied");
         *self.control() = Some(process);
     }

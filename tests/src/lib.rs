@@ -23,6 +23,7 @@
 pub mod apart;
 pub mod apiserver;
 pub mod attack;
+pub mod control;
 pub mod counted;
 pub mod echo;
 pub mod fix;
@@ -34,6 +35,7 @@ pub mod impostor;
 pub mod memory;
 pub mod pair;
 pub mod peer;
+pub mod pod;
 pub mod process;
 pub mod proxy;
 pub mod raw;

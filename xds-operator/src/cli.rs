@@ -13,7 +13,10 @@ use fixgw_core::range::SourceRange;
 use crate::api;
 use crate::check::CheckArgs;
 use crate::diff::DiffArgs;
+use crate::drain::DrainArgs;
+use crate::envoy::proxy_protocol::Headers;
 use crate::explain::ExplainArgs;
+use crate::gateway::GatewayArgs;
 use crate::kubernetes::pause::{self, PauseArgs, ResumeArgs};
 use crate::parse::ParseArgs;
 use crate::pipeline::hold::ConflictPolicy;
@@ -22,7 +25,6 @@ use crate::said::Form;
 use crate::state;
 use crate::status::ask::StatusArgs;
 use crate::tcp_timeout::TcpTimeout;
-use crate::up::proxy_protocol::Headers;
 use crate::world::ExtraEndpoint;
 use crate::xds::resources::{ProxySettings, WasmVm};
 
@@ -44,6 +46,10 @@ pub enum Command {
     Control(ControlArgs),
     /// Run the control plane of a Kubernetes cluster, one replica of several
     Operator(OperatorArgs),
+    /// Become the Envoy of a gateway whose control plane runs elsewhere
+    Gateway(GatewayArgs),
+    /// Have a gateway take no new connections, and wait until the live ones have ended
+    Drain(DrainArgs),
     /// Say who is connected, held and orphaned at a running gateway
     Status(StatusArgs),
     /// Say whether a gateway would take a directory of objects, and everything that speaks against it
@@ -203,7 +209,7 @@ pub struct HoldArgs {
 /// Longer than anybody takes to notice that an engine has gone: what lasts longer is for `holdTimeout`.
 const CONNECT_TIMEOUT_MS_MAX: u32 = 300_000;
 
-fn connect_timeout(text: &str) -> Result<u32, String> {
+pub(crate) fn connect_timeout(text: &str) -> Result<u32, String> {
     match hold_timeout(text)? {
         ms if ms > CONNECT_TIMEOUT_MS_MAX => Err("at most 5m".to_owned()),
         ms => Ok(ms),
@@ -228,7 +234,7 @@ const IDLE_TIMEOUT_MS_MIN: u64 = 1_000;
 /// Longest `--idle-timeout`: a week, which no session outlasts.
 const IDLE_TIMEOUT_MS_MAX: u64 = 7 * 24 * 3_600_000;
 
-fn idle_timeout(text: &str) -> Result<u32, String> {
+pub(crate) fn idle_timeout(text: &str) -> Result<u32, String> {
     let ms = api::milliseconds(text).map_err(|error| error.to_string())?;
     u32::try_from(ms)
         .ok()
@@ -236,7 +242,7 @@ fn idle_timeout(text: &str) -> Result<u32, String> {
         .ok_or_else(|| "an idle timeout lasts from 1s to 168h; leave it out for none".to_owned())
 }
 
-fn hold_timeout(text: &str) -> Result<u32, String> {
+pub(crate) fn hold_timeout(text: &str) -> Result<u32, String> {
     let ms = api::duration_ms(text).map_err(|error| error.to_string())?;
     u32::try_from(ms).map_err(|error| error.to_string())
 }
@@ -503,9 +509,9 @@ impl FromStr for Listener {
     fn from_str(text: &str) -> Result<Self, String> {
         let form = "write it as NAME=ADDR:PORT, for example main=127.0.0.1:9878";
         let (name, address) = text.split_once('=').ok_or(form)?;
-        if name.is_empty() || name.starts_with("fixgw-") {
+        if name.is_empty() || is_kept_name(name) {
             return Err(format!(
-                "a listener's name is not empty and does not begin with `fixgw-`; {form}"
+                "a listener's name is not empty, not `admin`, and does not begin with `fixgw-`; {form}"
             ));
         }
         let address = address
@@ -516,6 +522,11 @@ impl FromStr for Listener {
             address,
         })
     }
+}
+
+/// Whether a listener's name is one that Envoy or the gateway has for its own: their statistics would be taken for each other's.
+pub(crate) fn is_kept_name(name: &str) -> bool {
+    name == "admin" || name.starts_with("fixgw-")
 }
 
 /// Where the control plane listens.

@@ -5,13 +5,15 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use fixgw_operator::cli::{Cli, Command};
 use fixgw_operator::kubernetes::pause;
-use fixgw_operator::{check, control, diff, explain, operator, parse, status, up};
+use fixgw_operator::{check, control, diff, drain, explain, gateway, operator, parse, status, up};
 
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Up(args) => up::run(&args),
         Command::Control(args) => control::run(&args),
         Command::Operator(args) => operator::run(&args),
+        Command::Gateway(args) => gateway::run(&args),
+        Command::Drain(args) => drain::run(&args),
         Command::Status(args) => status::ask::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),

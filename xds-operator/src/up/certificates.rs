@@ -5,22 +5,22 @@
 //!
 //! INVARIANT: a private key is written to the run directory alone, and stands there only until Envoy has read it.
 
-use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fixgw_core::decision::Severity;
 use jiff::Timestamp;
-use tempfile::NamedTempFile;
 use thiserror::Error;
 use tokio::time::Instant;
 
-use super::admin::{self, Admin};
-use super::bootstrap::tls::{SECRET_CERTIFICATE, SECRET_CLIENT_CA, TlsPlan};
 use crate::certificate::watch::{Digest, Expiry, Turn, Watch};
-use crate::certificate::{Content, FILE_BYTES_MAX, Fault, Good, Material};
+use crate::certificate::{Fault, Good, Material};
 use crate::cli::{TlsArgs, TlsVersion};
+use crate::envoy::admin::{self, Admin};
+use crate::envoy::bootstrap::tls::{SECRET_CERTIFICATE, SECRET_CLIENT_CA, SecretFile, TlsPlan};
+use crate::envoy::files::{contents, put};
 use crate::said::Said;
 
 /// How often the files are looked at. What two looks in a row find counts, so a change takes 1 to 2 s.
@@ -113,13 +113,16 @@ impl Certificates {
 
     /// What Envoy must know of them.
     pub(super) fn plan(&self, args: &TlsArgs) -> TlsPlan {
-        let path = |secret| {
+        let file = |secret: &str| {
             let kept = self.kept.iter().find(|kept| kept.secret == secret);
-            kept.map(|kept| kept.path.clone())
+            kept.map(|kept| SecretFile {
+                secret: kept.secret.to_owned(),
+                path: kept.path.clone(),
+            })
         };
         TlsPlan {
-            certificate: path(SECRET_CERTIFICATE).unwrap_or_default(),
-            client_ca: path(SECRET_CLIENT_CA),
+            certificate: file(SECRET_CERTIFICATE).unwrap_or_default(),
+            client_ca: file(SECRET_CLIENT_CA),
             minimum: args.minimum,
             cipher_suites: args.cipher_suites.clone(),
         }
@@ -288,32 +291,4 @@ impl Kept {
             .map(|path| path.display().to_string())
             .unwrap_or_default()
     }
-}
-
-/// Puts a file into its place in one step, readable by this user alone.
-fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("."));
-    let mut draft = NamedTempFile::new_in(directory)?;
-    draft.write_all(bytes)?;
-    draft.persist(path).map_err(|error| error.error)?;
-    Ok(())
-}
-
-fn contents(material: &Material) -> Vec<Content> {
-    let files = material.files().into_iter();
-    files
-        .map(|path| read(path).map_err(|why| why.to_string()))
-        .collect()
-}
-
-/// A file, and no more of it than shows that it is too large.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    // Before it is opened: the opening of a pipe would wait for a writer.
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is no file"));
-    }
-    let mut bytes = Vec::new();
-    let limit = FILE_BYTES_MAX as u64 + 1;
-    File::open(path)?.take(limit).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }

@@ -4,13 +4,9 @@
 //! INVARIANT: the end of the control plane or of the reject engine ends no session; each is started again. Every part
 //! ends with the supervisor, whatever ends that.
 
-pub mod admin;
-pub mod bootstrap;
-mod capacity;
 mod certificates;
 pub mod child;
 mod place;
-pub mod proxy_protocol;
 pub mod refused;
 
 use std::collections::BTreeMap;
@@ -33,11 +29,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use crate::cli::{Listener, UpArgs};
+use crate::envoy::admin::{self, Admin};
+use crate::envoy::bootstrap::{self, Bind, HoldPlan, ListenerPlan, Plan, Upstream};
+use crate::envoy::capacity::{self, Capacity};
+use crate::envoy::processors;
 use crate::message::count;
 use crate::said::{Form, LINE_TEXT, Said, Speaker};
-use admin::Admin;
-use bootstrap::{HoldPlan, Plan};
-use capacity::Capacity;
 use certificates::Certificates;
 use refused::Tally;
 
@@ -234,7 +231,7 @@ impl<'a> Gateway<'a> {
         let mut place = place::Place::find(args)?;
         let workers = u64::from(args.workers.unwrap_or_else(processors));
         // Before any part is started: each inherits the limit to files.
-        let capacity = capacity::make(workers)?;
+        let capacity = capacity::make(workers, 0)?;
         // For this user alone: private keys pass through it.
         let run = tempfile::Builder::new()
             .prefix("fixgw-")
@@ -267,20 +264,26 @@ impl<'a> Gateway<'a> {
         let admin = args
             .admin
             .map_or_else(|| Admin::Socket(run.path().join("admin.sock")), Admin::Port);
-        let named = |listeners: &[Listener]| {
-            let listeners = listeners.iter();
-            listeners.map(|l| (l.name.clone(), l.address)).collect()
+        let tls = certificates.as_ref().map(|kept| kept.plan(&args.tls));
+        let planned = |listener: &Listener, tls| ListenerPlan {
+            name: listener.name.clone(),
+            bind: Bind::Address(listener.address),
+            tls,
+            proxy_protocol: place.proxy_protocol.clone(),
         };
+        let plain = args.listeners.iter().map(|it| planned(it, None));
+        let secure = args.tls.listeners.iter();
+        let secure = secure.map(|it| planned(it, tls.clone()));
         let plan = Plan {
             node_id: format!("fixgw-up-{}", std::process::id()),
-            listeners: named(&args.listeners),
-            tls_listeners: named(&args.tls.listeners),
-            tls: certificates.as_ref().map(|kept| kept.plan(&args.tls)),
-            control_plane: control_socket.local_addr()?,
-            reject_engine: reject.as_ref().map(|(_, address)| *address),
+            listeners: plain.chain(secure).collect(),
+            control_plane: Upstream::Address(control_socket.local_addr()?),
+            reject_engine: reject
+                .as_ref()
+                .map(|(_, address)| Upstream::Address(*address)),
             filter: place.filter.clone(),
             admin: admin.clone(),
-            proxy_protocol: place.proxy_protocol.clone(),
+            probes: None,
             connections: capacity.connections,
             tcp_timeout: args.ends.tcp_timeout,
             idle_timeout_ms: args.ends.idle_timeout_ms,
@@ -573,13 +576,6 @@ fn tell_child(voice: &Speaker, name: &'static str, child: &Child) {
     if let Some(pid) = child.id() {
         voice.say(&Said::Child { name, pid });
     }
-}
-
-fn processors() -> u32 {
-    std::thread::available_parallelism()
-        .ok()
-        .and_then(|n| u32::try_from(n.get()).ok())
-        .unwrap_or(2)
 }
 
 async fn next_line(reject: &mut Option<(Part, SocketAddr)>) -> Option<String> {

@@ -1,12 +1,10 @@
 //! Is everything there that a gateway needs? Asked before anything is started; each lack is one sentence that says
 //! what to do.
 
-use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,8 +14,9 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
 use thiserror::Error;
 
-use super::proxy_protocol::ProxyProtocol;
 use crate::cli::UpArgs;
+use crate::envoy::files::{beside, module, program};
+use crate::envoy::proxy_protocol::ProxyProtocol;
 
 /// What is missing or in use.
 #[derive(Debug, Error)]
@@ -119,9 +118,8 @@ impl Place {
             .filter
             .clone()
             .unwrap_or_else(|| beside("fixgw_filter.wasm"));
-        let filter = existing(&filter)
-            .filter(|path| is_module(path))
-            .ok_or_else(|| PlaceError::Filter(filter.display().to_string()))?;
+        let filter =
+            module(&filter).ok_or_else(|| PlaceError::Filter(filter.display().to_string()))?;
         let reject_engine = if args.no_reject {
             None
         } else {
@@ -233,40 +231,6 @@ fn bind(address: SocketAddr, reuse: bool) -> rustix::io::Result<OwnedFd> {
     sockopt::set_socket_reuseaddr(&socket, reuse)?;
     rustix::net::bind(&socket, &address)?;
     Ok(socket)
-}
-
-fn beside(name: &str) -> PathBuf {
-    let own = std::env::current_exe().ok();
-    own.as_deref()
-        .and_then(Path::parent)
-        .unwrap_or(Path::new("."))
-        .join(name)
-}
-
-fn existing(path: &Path) -> Option<PathBuf> {
-    path.is_file().then(|| path.canonicalize().ok()).flatten()
-}
-
-/// Whether a file begins as a WebAssembly module does (core specification, "Modules", magic).
-fn is_module(path: &Path) -> bool {
-    let mut magic = [0; 4];
-    File::open(path)
-        .and_then(|mut file| file.read_exact(&mut magic))
-        .is_ok_and(|()| magic == *b"\0asm")
-}
-
-/// A program by its path, or by its name on `PATH`.
-fn program(wanted: &Path) -> Option<PathBuf> {
-    let executable = |path: &Path| {
-        let mode = path.metadata().ok()?.permissions().mode();
-        (mode & 0o111 != 0).then(|| existing(path)).flatten()
-    };
-    if wanted.components().count() > 1 {
-        return executable(wanted);
-    }
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(OsStr::new(&path))
-        .find_map(|directory| executable(&directory.join(wanted)))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use fixgw_core::decision::Severity;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::admin::{self, Admin};
+use crate::envoy::admin::{self, Admin};
 use crate::message::count;
 use crate::said::{Said, Speaker};
 

@@ -157,13 +157,14 @@ const MODULE_RULES: &[ModuleRule] = &[
         never_ending: CLOCKS,
     },
     ModuleRule {
-        sentence: "Nothing but `main`, the commands (`up`, `control`, `status::ask`, `check`, `explain`, `diff`) and the other ends names an end that does I/O (`source`, `state`, `status::socket`, `receive::logs`, `receive::report`, `xds::server`).",
+        sentence: "Nothing but `main`, the commands (`up`, `control`, `gateway`, `status::ask`, `check`, `explain`, `diff`) and the other ends names an end that does I/O (`source`, `state`, `status::socket`, `receive::logs`, `receive::report`, `xds::server`).",
         sources: "xds-operator/src",
         modules: &[],
         but: &[
             "",
             "up",
             "control",
+            "gateway",
             "status::ask",
             "status::socket",
             "check",

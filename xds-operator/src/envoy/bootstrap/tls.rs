@@ -15,13 +15,22 @@ pub const SECRET_CERTIFICATE: &str = "fixgw-certificate";
 /// Name of the secret that judges clients' certificates.
 pub const SECRET_CLIENT_CA: &str = "fixgw-client-ca";
 
-/// What listeners with TLS have in common.
+/// A secret that Envoy discovers in a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SecretFile {
+    /// Its name; unique among those of one Envoy, because statistics go by it.
+    pub secret: String,
+    /// The file.
+    pub path: PathBuf,
+}
+
+/// What TLS is like on a listener.
 #[derive(Clone, Debug)]
 pub struct TlsPlan {
-    /// The file that Envoy discovers the certificate in.
-    pub certificate: PathBuf,
-    /// The file that Envoy discovers the client CA in; none: no client certificate is asked for.
-    pub client_ca: Option<PathBuf>,
+    /// Where Envoy discovers the certificate.
+    pub certificate: SecretFile,
+    /// Where Envoy discovers the client CA; none: no client certificate is asked for.
+    pub client_ca: Option<SecretFile>,
     /// Lowest version.
     pub minimum: TlsVersion,
     /// Cipher suites of TLS 1.2; none: Envoy's own choice.
@@ -94,10 +103,10 @@ fn edit(template: &mut Value, plan: &TlsPlan) -> Option<()> {
         parameters.insert("cipher_suites".to_owned(), json!(plan.cipher_suites));
     }
     let certificates = at(common, &["tls_certificate_sds_secret_configs"])?.as_array_mut()?;
-    set_path(certificates.first_mut()?, &plan.certificate)?;
+    set_file(certificates.first_mut()?, &plan.certificate)?;
     let validation = "validation_context_sds_secret_config";
     if let Some(client_ca) = &plan.client_ca {
-        set_path(common.get_mut(validation)?, client_ca)?;
+        set_file(common.get_mut(validation)?, client_ca)?;
     } else {
         common.as_object_mut()?.remove(validation)?;
         socket
@@ -107,7 +116,8 @@ fn edit(template: &mut Value, plan: &TlsPlan) -> Option<()> {
     Some(())
 }
 
-fn set_path(secret: &mut Value, path: &PathBuf) -> Option<()> {
-    *at(secret, &["sds_config", "path_config_source", "path"])? = json!(path);
+fn set_file(config: &mut Value, file: &SecretFile) -> Option<()> {
+    *at(config, &["name"])? = json!(file.secret);
+    *at(config, &["sds_config", "path_config_source", "path"])? = json!(file.path);
     Some(())
 }

@@ -40,9 +40,10 @@ pub async fn refusal_statistics(admin: &Admin) -> Option<BTreeMap<String, u64>> 
     Some(counters(&ask(admin, path).await?))
 }
 
-/// Has every listener take no more connections; those that are live go on. (The graceful form would go on taking new ones.)
+/// Has the data listeners take no more connections; those that are live go on, held ones too. (The graceful form would go on
+/// taking new ones.)
 pub async fn drain_listeners(admin: &Admin) -> Option<()> {
-    send(admin, Method::POST, "/drain_listeners")
+    send(admin, Method::POST, "/drain_listeners?inboundonly")
         .await
         .map(drop)
 }
@@ -53,12 +54,13 @@ pub async fn live_connections(admin: &Admin) -> Option<u64> {
     Some(live(&counters(&ask(admin, path).await?)))
 }
 
-/// Over all listeners, without the admin interface and what Envoy counts again for each worker.
+/// Over the data listeners: without the admin interface, our own (`fixgw-…`) and what Envoy counts again for each worker.
 fn live(counters: &BTreeMap<String, u64>) -> u64 {
     let of_listener = |name: &str| {
         name.starts_with("listener.")
             && name.ends_with(".downstream_cx_active")
             && !name.starts_with("listener.admin.")
+            && !name.starts_with("listener.fixgw-")
             && !name.contains(".worker_")
     };
     let own = counters.iter().filter(|(name, _)| of_listener(name));
@@ -188,7 +190,8 @@ mod tests {
     fn live_connections_are_those_of_the_data_listeners_counted_once() {
         let found = counters(
             b"listener.127.0.0.1_9878.downstream_cx_active: 3\nlistener.[__1]_9879.downstream_cx_active: 2\n\
-              listener.127.0.0.1_9878.worker_0.downstream_cx_active: 3\nlistener.admin.downstream_cx_active: 1\n",
+              listener.127.0.0.1_9878.worker_0.downstream_cx_active: 3\nlistener.admin.downstream_cx_active: 1\n\
+              listener.fixgw-probes.downstream_cx_active: 1\n",
         );
         assert_eq!(live(&found), 5);
     }

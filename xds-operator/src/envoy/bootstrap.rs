@@ -1,9 +1,10 @@
 //! What does Envoy start with? `envoy/gateway.yaml`, edited as data: the file that people read and run by hand is the
-//! one that `fixgw up` uses.
+//! one that `fixgw up` and `fixgw gateway` use.
 
+pub mod probes;
 pub mod tls;
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use fixgw_core::config::Settings;
@@ -26,27 +27,29 @@ const WASM_FILTER: &str = "type.googleapis.com/envoy.extensions.filters.network.
 const TCP_PROXY: &str =
     "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy";
 
+const DNS_CLUSTER: &str = "type.googleapis.com/envoy.extensions.clusters.dns.v3.DnsCluster";
+/// How often a name is asked for.
+const DNS_REFRESH: &str = "5s";
+/// First pause after a name that had no address: a control plane that starts with its gateways is found soon.
+const DNS_FAILURE_PAUSE: &str = "0.5s";
+
 /// What differs from one gateway to the next.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Unique among the proxies of a control plane.
     pub node_id: String,
-    /// Names and addresses of the data listeners without TLS.
-    pub listeners: Vec<(String, SocketAddr)>,
-    /// Names and addresses of those with TLS.
-    pub tls_listeners: Vec<(String, SocketAddr)>,
-    /// What those with TLS have in common.
-    pub tls: Option<TlsPlan>,
+    /// The data listeners.
+    pub listeners: Vec<ListenerPlan>,
     /// Where the control plane listens.
-    pub control_plane: SocketAddr,
+    pub control_plane: Upstream,
     /// Where the reject engine listens; none: what cannot be routed is closed.
-    pub reject_engine: Option<SocketAddr>,
+    pub reject_engine: Option<Upstream>,
     /// The filter's code.
     pub filter: PathBuf,
     /// Where the admin interface listens.
     pub admin: Admin,
-    /// Which load balancers stand before the data listeners; none: a header is no header there.
-    pub proxy_protocol: Option<ProxyProtocol>,
+    /// Where probes are answered; none: nowhere.
+    pub probes: Option<Bind>,
     /// How many counterparties may be connected at a time.
     pub connections: u64,
     /// After how long a connection ends whose host is gone.
@@ -55,6 +58,42 @@ pub struct Plan {
     pub idle_timeout_ms: Option<u32>,
     /// What holds for connections that wait for their target, where a route does not say otherwise.
     pub hold: HoldPlan,
+}
+
+/// A data listener.
+#[derive(Clone, Debug)]
+pub struct ListenerPlan {
+    /// Its name.
+    pub name: String,
+    /// Where it listens.
+    pub bind: Bind,
+    /// With TLS; none: without.
+    pub tls: Option<TlsPlan>,
+    /// Which load balancers stand before it; none: a header is no header there.
+    pub proxy_protocol: Option<ProxyProtocol>,
+}
+
+/// Where a listener listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bind {
+    /// At this address alone.
+    Address(SocketAddr),
+    /// At every address of this machine, IPv6 and IPv4, with this port.
+    Everywhere(u16),
+}
+
+/// Where a part is that Envoy connects to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Upstream {
+    /// At an address.
+    Address(SocketAddr),
+    /// At every address that a name has, asked for again and again.
+    Name {
+        /// The name.
+        host: String,
+        /// The port, at each of them.
+        port: u16,
+    },
 }
 
 /// How many connections wait for their target, and how long.
@@ -91,74 +130,85 @@ pub fn render(plan: &Plan) -> Result<Value, TemplateError> {
     *bootstrap
         .pointer_mut(CONNECTIONS)
         .ok_or(TemplateError("bound of connections"))? = json!(plan.connections);
-    let overlay = plan.tls.as_ref().map(Overlay::new).transpose()?;
-    render_listeners(&mut bootstrap, plan, overlay.as_ref())
-        .ok_or(TemplateError("data listener with the filter"))?;
+    render_listeners(&mut bootstrap, plan)?;
     reject_tcp_timeout(&mut bootstrap, plan.tcp_timeout)
         .ok_or(TemplateError("TCP timeout of the reject engine"))?;
-    set_endpoint(
+    set_upstream(
         &mut bootstrap,
         names::CLUSTER_CONTROL_PLANE,
-        plan.control_plane,
+        &plan.control_plane,
     )
     .ok_or(TemplateError("cluster of the control plane"))?;
-    if let Some(reject_engine) = plan.reject_engine {
-        set_endpoint(&mut bootstrap, names::CLUSTER_REJECT_ENGINE, reject_engine)
+    if let Some(reject_engine) = &plan.reject_engine {
+        set_upstream(&mut bootstrap, names::CLUSTER_REJECT_ENGINE, reject_engine)
             .ok_or(TemplateError("cluster of the reject engine"))?;
+    }
+    if let Some(bind) = plan.probes {
+        probes::add(&mut bootstrap, bind, &plan.admin)?;
     }
     Ok(bootstrap)
 }
 
-fn render_listeners(bootstrap: &mut Value, plan: &Plan, overlay: Option<&Overlay>) -> Option<()> {
-    let listeners = at(bootstrap, &["static_resources", "listeners"])?.as_array_mut()?;
+fn render_listeners(bootstrap: &mut Value, plan: &Plan) -> Result<(), TemplateError> {
+    const PART: &str = "data listener with the filter";
+    let listeners = at(bootstrap, &["static_resources", "listeners"])
+        .and_then(Value::as_array_mut)
+        .ok_or(TemplateError(PART))?;
     let is_control = |listener: &Value| named(listener, names::LISTENER_CONTROL);
     let template = listeners
         .iter()
-        .find(|listener| !is_control(listener))?
+        .find(|listener| !is_control(listener))
+        .ok_or(TemplateError(PART))?
         .clone();
     listeners.retain(is_control);
-    let plain = plan.listeners.iter().map(|listener| (listener, None));
-    let tls = plan
-        .tls_listeners
-        .iter()
-        .map(|listener| (listener, overlay));
-    for ((name, address), overlay) in plain.chain(tls) {
-        let mut listener = template.clone();
-        *at(&mut listener, &["name"])? = json!(name);
-        // Statistics are found by the listener's name then, not by an address that may have port 0.
-        *at(&mut listener, &["stat_prefix"])? = json!(name);
-        *at(&mut listener, &["address"])? = socket_address(*address);
-        *at(&mut listener, &["tcp_keepalive"])? = keepalive(plan.tcp_timeout);
-        *listener.pointer_mut(USER_TIMEOUT)? = json!(plan.tcp_timeout.user_timeout_ms());
-        let chain = at(&mut listener, &["filter_chains"])?
-            .as_array_mut()?
-            .first_mut()?;
-        // The filter reads the listener's name here.
-        chain
-            .as_object_mut()?
-            .insert("name".to_owned(), json!(name));
-        let filters = at(chain, &["filters"])?.as_array_mut()?;
-        if let Some(ms) = plan.idle_timeout_ms {
-            let proxy = filters.iter_mut().find(|filter| is_of(filter, TCP_PROXY))?;
-            *at(proxy, &["typed_config", "idle_timeout"])? = json!(seconds(ms));
-        }
-        let wasm = filters
-            .iter_mut()
-            .find(|filter| is_of(filter, WASM_FILTER))?;
-        let plugin = at(wasm, &["typed_config", "config"])?;
-        *at(plugin, &["vm_config", "code", "local", "filename"])? = json!(plan.filter);
-        plugin
-            .as_object_mut()?
-            .insert("configuration".to_owned(), settings(plan));
-        if let Some(overlay) = overlay {
-            overlay.lay_over(&mut listener)?;
-        }
-        listeners.push(match &plan.proxy_protocol {
-            Some(proxy_protocol) => proxy_protocol.take_headers(&listener)?,
-            None => listener,
-        });
+    for wanted in &plan.listeners {
+        let overlay = wanted.tls.as_ref().map(Overlay::new).transpose()?;
+        let made = listener(&template, plan, wanted, overlay.as_ref());
+        listeners.push(made.ok_or(TemplateError(PART))?);
     }
-    Some(())
+    Ok(())
+}
+
+fn listener(
+    template: &Value,
+    plan: &Plan,
+    wanted: &ListenerPlan,
+    overlay: Option<&Overlay>,
+) -> Option<Value> {
+    let mut listener = template.clone();
+    *at(&mut listener, &["name"])? = json!(wanted.name);
+    // Statistics are found by the listener's name then, not by an address that may have port 0.
+    *at(&mut listener, &["stat_prefix"])? = json!(wanted.name);
+    *at(&mut listener, &["address"])? = bound_address(wanted.bind);
+    *at(&mut listener, &["tcp_keepalive"])? = keepalive(plan.tcp_timeout);
+    *listener.pointer_mut(USER_TIMEOUT)? = json!(plan.tcp_timeout.user_timeout_ms());
+    let chain = at(&mut listener, &["filter_chains"])?
+        .as_array_mut()?
+        .first_mut()?;
+    // The filter reads the listener's name here.
+    chain
+        .as_object_mut()?
+        .insert("name".to_owned(), json!(wanted.name));
+    let filters = at(chain, &["filters"])?.as_array_mut()?;
+    if let Some(ms) = plan.idle_timeout_ms {
+        let proxy = filters.iter_mut().find(|filter| is_of(filter, TCP_PROXY))?;
+        *at(proxy, &["typed_config", "idle_timeout"])? = json!(seconds(ms));
+    }
+    let wasm = filters
+        .iter_mut()
+        .find(|filter| is_of(filter, WASM_FILTER))?;
+    let plugin = at(wasm, &["typed_config", "config"])?;
+    *at(plugin, &["vm_config", "code", "local", "filename"])? = json!(plan.filter);
+    plugin
+        .as_object_mut()?
+        .insert("configuration".to_owned(), settings(plan));
+    if let Some(overlay) = overlay {
+        overlay.lay_over(&mut listener)?;
+    }
+    match &wanted.proxy_protocol {
+        Some(proxy_protocol) => proxy_protocol.take_headers(&listener),
+        None => Some(listener),
+    }
 }
 
 fn is_of(filter: &Value, kind: &str) -> bool {
@@ -202,6 +252,7 @@ fn settings(plan: &Plan) -> Value {
     let settings = Settings {
         reject_cluster: plan
             .reject_engine
+            .as_ref()
             .map(|_| names::CLUSTER_REJECT_ENGINE.to_owned()),
         decision_cluster: control.clone(),
         control_cluster: control,
@@ -217,13 +268,45 @@ fn settings(plan: &Plan) -> Value {
     })
 }
 
-fn set_endpoint(bootstrap: &mut Value, cluster: &str, address: SocketAddr) -> Option<()> {
+fn set_upstream(bootstrap: &mut Value, cluster: &str, upstream: &Upstream) -> Option<()> {
     let clusters = at(bootstrap, &["static_resources", "clusters"])?.as_array_mut()?;
     let cluster = clusters.iter_mut().find(|found| named(found, cluster))?;
+    let address = match upstream {
+        Upstream::Address(address) => socket_address(*address),
+        Upstream::Name { host, port } => {
+            let kept = cluster.as_object_mut()?;
+            kept.remove("type")?;
+            // Every address of the name is an endpoint, so that one replica that is gone leaves the others.
+            let discovered = json!({
+                "name": "envoy.cluster.dns",
+                "typed_config": {
+                    "@type": DNS_CLUSTER,
+                    "dns_lookup_family": "V4_PREFERRED",
+                    "dns_refresh_rate": DNS_REFRESH,
+                    "dns_failure_refresh_rate": { "base_interval": DNS_FAILURE_PAUSE, "max_interval": DNS_REFRESH },
+                },
+            });
+            kept.insert("cluster_type".to_owned(), discovered);
+            json!({ "socket_address": { "address": host, "port_value": port } })
+        }
+    };
     *at(cluster, &["load_assignment", "endpoints"])? = json!([{
-        "lb_endpoints": [{ "endpoint": { "address": socket_address(address) } }],
+        "lb_endpoints": [{ "endpoint": { "address": address } }],
     }]);
     Some(())
+}
+
+fn bound_address(bind: Bind) -> Value {
+    match bind {
+        Bind::Address(address) => socket_address(address),
+        Bind::Everywhere(port) => {
+            let mut everywhere = socket_address(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));
+            if let Some(socket) = at(&mut everywhere, &["socket_address", "ipv4_compat"]) {
+                *socket = json!(true);
+            }
+            everywhere
+        }
+    }
 }
 
 fn socket_address(address: SocketAddr) -> Value {
@@ -251,22 +334,34 @@ fn at<'v>(value: &'v mut Value, path: &[&str]) -> Option<&'v mut Value> {
     reason = "a test fails by panicking"
 )]
 mod tests {
+    use super::tls::SecretFile;
     use super::*;
+
+    fn listening(name: &str, address: &str) -> ListenerPlan {
+        ListenerPlan {
+            name: name.to_owned(),
+            bind: Bind::Address(address.parse().unwrap()),
+            tls: None,
+            proxy_protocol: None,
+        }
+    }
+
+    fn at_address(address: &str) -> Upstream {
+        Upstream::Address(address.parse().unwrap())
+    }
 
     fn plan() -> Plan {
         Plan {
             node_id: "n-1".to_owned(),
             listeners: vec![
-                ("main".to_owned(), "127.0.0.1:0".parse().unwrap()),
-                ("second".to_owned(), "[::1]:9878".parse().unwrap()),
+                listening("main", "127.0.0.1:0"),
+                listening("second", "[::1]:9878"),
             ],
-            tls_listeners: Vec::new(),
-            tls: None,
-            control_plane: "127.0.0.1:18000".parse().unwrap(),
-            reject_engine: Some("127.0.0.1:18001".parse().unwrap()),
+            control_plane: at_address("127.0.0.1:18000"),
+            reject_engine: Some(at_address("127.0.0.1:18001")),
             filter: "/lib/filter.wasm".into(),
             admin: Admin::Socket("/run/admin.sock".into()),
-            proxy_protocol: None,
+            probes: None,
             connections: 400,
             tcp_timeout: TcpTimeout::DEFAULT,
             idle_timeout_ms: None,
@@ -289,19 +384,23 @@ mod tests {
     }
 
     fn with_tls(client_ca: Option<&str>, cipher_suites: &[&str]) -> Value {
-        let plan = Plan {
-            tls_listeners: vec![("secure".to_owned(), "127.0.0.1:0".parse().unwrap())],
+        let file = |secret: &str, path: &str| SecretFile {
+            secret: secret.to_owned(),
+            path: path.into(),
+        };
+        let mut plan = plan();
+        plan.listeners.push(ListenerPlan {
             tls: Some(TlsPlan {
-                certificate: "/run/certificate.json".into(),
-                client_ca: client_ca.map(PathBuf::from),
+                certificate: file(tls::SECRET_CERTIFICATE, "/run/certificate.json"),
+                client_ca: client_ca.map(|path| file(tls::SECRET_CLIENT_CA, path)),
                 minimum: crate::cli::TlsVersion::V1_3,
                 cipher_suites: cipher_suites
                     .iter()
                     .map(|&suite| suite.to_owned())
                     .collect(),
             }),
-            ..plan()
-        };
+            ..listening("secure", "127.0.0.1:0")
+        });
         render(&plan).unwrap()
     }
 

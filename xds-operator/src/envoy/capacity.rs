@@ -49,22 +49,20 @@ pub enum CapacityError {
 
 /// How much an Envoy takes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Capacity {
+pub struct Capacity {
     /// Connections of counterparties.
-    pub(super) connections: u64,
+    pub connections: u64,
     /// Connections to one target.
-    pub(super) target_connections: u64,
+    pub target_connections: u64,
 }
 
-/// Raises the limit to open files, for this process and for what it starts, and says how much an Envoy with so many
-/// workers then takes on.
+/// Raises the limit to open files, for this process and for what it starts or becomes, and says how much an Envoy with so
+/// many workers then takes on. `others` is how many files it needs for other things than counterparties.
 ///
 /// # Errors
 /// Too few.
-pub(super) fn make(workers: u64) -> Result<Capacity, CapacityError> {
-    let wanted = files(workers, CONNECTIONS_MAX);
-    let limit = getrlimit(Resource::Nofile);
-    let files = limit.maximum.unwrap_or(wanted).min(wanted);
+pub fn make(workers: u64, others: u64) -> Result<Capacity, CapacityError> {
+    let (files, limit) = reachable(workers, others);
     if limit.current.is_some_and(|current| current < files) {
         let raised = Rlimit {
             current: Some(files),
@@ -76,7 +74,26 @@ pub(super) fn make(workers: u64) -> Result<Capacity, CapacityError> {
         };
         setrlimit(Resource::Nofile, raised).map_err(refused)?;
     }
-    let connections = connections(workers, files);
+    within(workers, others, files)
+}
+
+/// What [`make`] would say, without raising anything.
+///
+/// # Errors
+/// Too few.
+pub fn look(workers: u64, others: u64) -> Result<Capacity, CapacityError> {
+    within(workers, others, reachable(workers, others).0)
+}
+
+/// The files that may be open once the limit is raised, and the limit as it is.
+fn reachable(workers: u64, others: u64) -> (u64, Rlimit) {
+    let wanted = files(workers, CONNECTIONS_MAX).saturating_add(others);
+    let limit = getrlimit(Resource::Nofile);
+    (limit.maximum.unwrap_or(wanted).min(wanted), limit)
+}
+
+fn within(workers: u64, others: u64, files: u64) -> Result<Capacity, CapacityError> {
+    let connections = connections(workers, files.saturating_sub(others));
     if connections < CONNECTIONS_MIN {
         return Err(CapacityError::Files { files, connections });
     }
