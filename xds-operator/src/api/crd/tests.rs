@@ -13,26 +13,37 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use super::*;
 use crate::api::{API_VERSION, duration_ms};
 
-/// `UPDATE=1` writes it: `make generate`.
+/// `UPDATE=1` writes them: `make generate`.
 #[test]
-fn the_file_is_what_the_types_say() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(FILE);
-    let wanted = yaml();
-    if std::env::var_os("UPDATE").is_some() {
-        fs::create_dir_all(file.parent().unwrap()).unwrap();
-        fs::write(&file, wanted).unwrap();
-        return;
+fn the_files_are_what_the_types_say() {
+    for (name, wanted) in files() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
+        if std::env::var_os("UPDATE").is_some() {
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(&file, wanted).unwrap();
+            continue;
+        }
+        let found = fs::read_to_string(&file).unwrap_or_default();
+        // Told by its first line, for the whole fills screens.
+        let differs = found
+            .lines()
+            .zip(wanted.lines())
+            .position(|(found, wanted)| found != wanted);
+        let line = differs.map_or_else(|| "its end".to_owned(), |at| format!("line {}", at + 1));
+        assert!(
+            found == wanted,
+            "{name} is stale from {line} on: `make generate` writes it"
+        );
     }
-    let found = fs::read_to_string(&file).unwrap_or_default();
-    // Told by its first line, for the whole fills screens.
-    let differs = found
-        .lines()
-        .zip(wanted.lines())
-        .position(|(found, wanted)| found != wanted);
-    let line = differs.map_or_else(|| "its end".to_owned(), |at| format!("line {}", at + 1));
-    assert!(
-        found == wanted,
-        "{FILE} is stale from {line} on: `make generate` writes it"
+}
+
+#[test]
+fn helm_is_told_what_is_not_its_own() {
+    let template = chart_yaml("\nmetadata:\n  name: a\nrule: '{{x}} in {y}'\n");
+    assert_eq!(
+        template,
+        "{{- if .Values.crds.enabled }}\n\nmetadata:\n  annotations:\n    helm.sh/resource-policy: keep\n  name: a\n\
+         rule: '{{ \"{{\" }}x}} in {y}'\n{{- end }}\n"
     );
 }
 
