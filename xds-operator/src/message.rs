@@ -184,20 +184,26 @@ impl Message {
         ];
         for text in texts.into_iter().flatten() {
             if text.len() > TEXT_CHARS_MAX || text.contains(moves_the_cursor) {
-                let short = text.chars().take(TEXT_CHARS_MAX);
-                *text = short
-                    .map(|letter| {
-                        if moves_the_cursor(letter) {
-                            ' '
-                        } else {
-                            letter
-                        }
-                    })
-                    .collect();
+                *text = clean_text(text, TEXT_CHARS_MAX);
             }
         }
         self
     }
+}
+
+/// A text that stands in one line, of so many characters at most.
+#[must_use]
+pub fn clean_text(text: &str, chars_max: usize) -> String {
+    let short = text.chars().take(chars_max);
+    short
+        .map(|letter| {
+            if moves_the_cursor(letter) {
+                ' '
+            } else {
+                letter
+            }
+        })
+        .collect()
 }
 
 /// Whether a letter does something to the line that it stands in, rather than being seen: control characters, and those that

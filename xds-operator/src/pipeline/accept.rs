@@ -12,12 +12,12 @@ use fixgw_core::decision::Severity;
 use fixgw_core::table::CompileError;
 
 use super::conflict;
-use super::hold::{self, ConflictPolicy};
+use super::hold::{self, ConflictPolicy, Objection};
 use super::set::{Accepted, Candidate, compile};
 use super::validate::{self, Validated};
 use crate::api::FIXSessionSpec;
 use crate::message::{About, Message};
-use crate::world::{Fault, Faults, Kind, ObjectName, Objects, RulesHalf, Scope};
+use crate::world::{Fault, Faults, Kind, Located, ObjectName, Objects, RulesHalf, Scope};
 
 /// What is held against objects, each as it is written. One that is not in it counts as it is written, or will.
 pub type Verdicts = BTreeMap<ObjectName, Verdict>;
@@ -83,18 +83,35 @@ pub fn accept(
     }
     let mut candidate = validated.rules;
     let mut carried = carry(previous, &faults, &mut candidate);
+    let mut objections = Vec::new();
+    let mut waits = None;
     let (accepted, refusals) = match compile(&candidate) {
         Ok(table) => (Some(Accepted::new(candidate, table)), Vec::new()),
         Err(CompileError::Conflicts(conflicts)) => {
             let held = hold::hold(policy, previous, candidate, *conflicts);
             carried |= held.carried;
+            objections = held.objections;
+            waits = Some(Waits::Conflict(what_conflicts(&objections)));
             (held.accepted, held.messages)
         }
         Err(CompileError::Bound(what, max)) => {
-            (None, vec![conflict::bound(what, max, previous.is_some())])
+            let message = conflict::bound(what, max, previous.is_some());
+            waits = Some(Waits::Bound(message.text().into()));
+            (None, vec![message])
         }
     };
     let in_force = accepted.as_ref().or(previous);
+    let mut verdicts = verdicts(&faults, objections);
+    if let Some(waits) = waits {
+        let waiting = waiting(half, in_force);
+        for name in waiting {
+            // What has something against it waits for that.
+            verdicts.entry(name.clone()).or_insert_with(|| Verdict {
+                waits: Some(waits.clone()),
+                ..Verdict::default()
+            });
+        }
+    }
     let mut messages: Vec<Message> = faults
         .list
         .iter()
@@ -105,8 +122,80 @@ pub fn accept(
         accepted,
         messages,
         carried,
-        verdicts: Verdicts::new(),
+        verdicts,
     }
+}
+
+/// What is wrong with objects by themselves, and which conflicts they are in.
+fn verdicts(faults: &Faults, objections: Vec<Objection>) -> Verdicts {
+    let mut verdicts = Verdicts::new();
+    for fault in &faults.list {
+        let (Scope::Object, Some((Kind::FIXSession, name))) = (fault.scope, &fault.object) else {
+            continue;
+        };
+        let wrongs = &mut verdicts.entry(name.clone()).or_default().wrongs;
+        if wrongs.len() < WRONGS_MAX {
+            wrongs.push(Wrong {
+                field: fault.field.clone(),
+                what: fault.what.clone(),
+            });
+        }
+    }
+    for Objection { of, message } in objections {
+        let conflicts = &mut verdicts.entry(of).or_default().conflicts;
+        if conflicts.len() < CONFLICTS_MAX {
+            conflicts.push(with_witness(&message));
+        }
+    }
+    verdicts
+}
+
+/// All of it, and the Logon that proves it where the sentence does not hold it already.
+fn with_witness(message: &Message) -> String {
+    let text = message.text();
+    let witness = message.witness.as_ref().map(ToString::to_string);
+    match witness {
+        Some(witness) if !text.contains(&witness) => {
+            format!("{text}; a Logon that shows it: {witness}")
+        }
+        Some(_) | None => text,
+    }
+}
+
+/// Whose conflict the others wait for.
+fn what_conflicts(objections: &[Objection]) -> Arc<str> {
+    match objections {
+        [] => "there are too many routes that might conflict to compare them all".into(),
+        [one, ..] => format!("{} is in a conflict", conflict::said(&one.of)).into(),
+    }
+}
+
+/// Whether two forms of an object are one route: a duration may be written in two ways.
+pub(crate) fn same_route(
+    name: &ObjectName,
+    one: &Arc<Located<FIXSessionSpec>>,
+    other: &Arc<Located<FIXSessionSpec>>,
+) -> bool {
+    if Arc::ptr_eq(one, other) || one.object == other.object {
+        return true;
+    }
+    let [one, other] = [one, other].map(|form| validate::valid(name, form).ok());
+    one.zip(other)
+        .is_some_and(|(one, other)| one.rule == other.rule)
+}
+
+/// Objects that are not in force as they are written.
+fn waiting<'h>(
+    half: &'h RulesHalf,
+    in_force: Option<&Accepted>,
+) -> impl Iterator<Item = &'h ObjectName> {
+    let is_in_force = move |name: &ObjectName, session: &Arc<Located<FIXSessionSpec>>| {
+        let counts = in_force.and_then(|in_force| in_force.sessions.get(name));
+        counts.is_some_and(|counts| Arc::ptr_eq(counts, session) || counts.object == session.object)
+    };
+    let sessions = half.sessions.iter();
+    let waiting = sessions.filter(move |(name, session)| !is_in_force(name, session));
+    waiting.map(|(name, _)| name)
 }
 
 /// Adds the last accepted form of what could not be read or is invalid now.

@@ -36,6 +36,15 @@ impl Ends {
         }
     }
 
+    /// The same, told by the other one.
+    pub(super) fn reversed(&self) -> Self {
+        Self {
+            name: self.other.clone(),
+            other: self.name.clone(),
+            turned: !self.turned,
+        }
+    }
+
     /// What is wrong with the one that it is told by.
     fn what(&self, conflict: &Conflict, other: &str) -> String {
         if self.turned {
@@ -80,6 +89,15 @@ pub(super) fn follows(
         mend: format!("{cause}: mend that one, and this one is gone"),
         witness: Some(conflict.witness.clone()),
         ..about(&ends.name, candidate.get(&ends.name), meanwhile)
+    }
+}
+
+/// One of the conflicts that are not told one by one.
+pub(super) fn unlisted(name: &ObjectName, candidate: &Candidate, meanwhile: String) -> Message {
+    Message {
+        what: "takes a Logon that another route takes too, with the same rank".to_owned(),
+        mend: "mend the conflicts that are told first, and this one will be told".to_owned(),
+        ..about(name, candidate.get(name), meanwhile)
     }
 }
 

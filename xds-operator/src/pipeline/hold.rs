@@ -10,7 +10,7 @@
 //!
 //! INVARIANT: the same objects over the set that came of them give that set again, so a restart changes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::ValueEnum;
 use fixgw_core::conflict::{self, Conflict, Conflicts};
@@ -61,6 +61,17 @@ pub(super) struct Held {
     pub(super) messages: Vec<Message>,
     /// Whether some object was put back to a form that it had before.
     pub(super) carried: bool,
+    /// What is held against the objects of the conflicts.
+    pub(super) objections: Vec<Objection>,
+}
+
+/// What is held against one object, as it is told by that one: a conflict is two of these, and one message.
+#[derive(Debug)]
+pub(super) struct Objection {
+    /// Which object.
+    pub(super) of: ObjectName,
+    /// What.
+    pub(super) message: Message,
 }
 
 /// Decides what waits. `conflicts` are those of `candidate`.
@@ -72,14 +83,16 @@ pub(super) fn hold(
 ) -> Held {
     let mut hold = Hold::new(previous, candidate);
     let mut messages = hold.first_told(&conflicts);
-    let mut later = Vec::new();
+    let mut objections = hold.first_objections(&conflicts);
+    let mut later = Later::default();
     let whole = match (policy, previous) {
         (ConflictPolicy::HoldTable, Some(_)) => Whole::ByPolicy,
         (ConflictPolicy::HoldConflicting, Some(_)) | (_, None) => {
             match hold.rounds(conflicts, &mut later) {
                 Ok(table) => {
-                    messages.append(&mut later);
-                    return hold.held(table, messages);
+                    messages.append(&mut later.messages);
+                    objections.append(&mut later.objections);
+                    return hold.held(table, messages, objections);
                 }
                 Err(whole) => whole,
             }
@@ -87,7 +100,10 @@ pub(super) fn hold(
     };
     // What came later came of putting back, and nothing is put back now.
     let kept = told::whole(previous.is_some());
-    for message in &mut messages {
+    let objecting = objections
+        .iter_mut()
+        .map(|objection| &mut objection.message);
+    for message in messages.iter_mut().chain(objecting) {
         kept.clone_into(&mut message.meanwhile);
     }
     match whole {
@@ -99,7 +115,15 @@ pub(super) fn hold(
         accepted: None,
         messages,
         carried: false,
+        objections,
     }
+}
+
+/// What comes of putting back.
+#[derive(Default)]
+struct Later {
+    messages: Vec<Message>,
+    objections: Vec<Objection>,
 }
 
 /// Why the whole table is held.
@@ -157,11 +181,7 @@ impl Hold {
     }
 
     /// Puts back until nothing conflicts.
-    fn rounds(
-        &mut self,
-        mut conflicts: Conflicts,
-        messages: &mut Vec<Message>,
-    ) -> Result<Table, Whole> {
+    fn rounds(&mut self, mut conflicts: Conflicts, later: &mut Later) -> Result<Table, Whole> {
         for round in 0..HOLD_ROUNDS_MAX {
             // Where there is no table to hold, what was found is left out, for some routes are better than none.
             if conflicts.undecided && self.anything_before {
@@ -172,7 +192,8 @@ impl Hold {
                 });
             }
             if round > 0 {
-                messages.extend(self.later_told(&conflicts));
+                later.messages.extend(self.later_told(&conflicts));
+                later.objections.extend(self.later_objections(&conflicts));
             }
             let conflicting = conflicts.routes.iter().map(ObjectName::from);
             let mut back: Vec<ObjectName> = conflicting
@@ -180,8 +201,15 @@ impl Hold {
                 .collect();
             if back.is_empty() {
                 let (deciders, told) = self.deciders(&conflicts);
+                let objecting = deciders.iter().zip(&told);
+                later
+                    .objections
+                    .extend(objecting.map(|(name, message)| Objection {
+                        of: name.clone(),
+                        message: message.clone(),
+                    }));
                 back = deciders;
-                messages.extend(told);
+                later.messages.extend(told);
             }
             if back.is_empty() {
                 return Err(Whole::NoEnd);
@@ -242,12 +270,13 @@ impl Hold {
         conflict::decider(pair, conflict.witness.source(), routes).map(Rule::name)
     }
 
-    fn held(self, table: Table, messages: Vec<Message>) -> Held {
+    fn held(self, table: Table, messages: Vec<Message>, objections: Vec<Objection>) -> Held {
         let is_back = |name| self.now.contains_key(name);
         Held {
             carried: self.waiting.keys().any(is_back),
             accepted: Some(Accepted::new(self.now, table)),
             messages,
+            objections,
         }
     }
 
@@ -262,25 +291,80 @@ impl Hold {
         shown.chain(more).collect()
     }
 
-    /// Conflicts with what was put back, and those that something decided that was put back.
+    /// What is written is held against both.
+    fn first_objections(&self, conflicts: &Conflicts) -> Vec<Objection> {
+        let told = conflicts.shown.iter().flat_map(|conflict| {
+            let ends = self.ends(conflict);
+            [ends.reversed(), ends].map(|ends| Objection {
+                message: told::message(conflict, &ends, &self.now, self.meanwhile(&ends)),
+                of: ends.name,
+            })
+        });
+        let told: Vec<Objection> = told.collect();
+        self.with_unlisted(told, conflicts, |_| true)
+    }
+
+    /// Only against what is not in its last accepted form: against the others nothing new is held.
+    fn later_objections(&self, conflicts: &Conflicts) -> Vec<Objection> {
+        let told = conflicts.shown.iter().flat_map(|conflict| {
+            let ends = self.ends(conflict);
+            [ends.reversed(), ends].map(|ends| {
+                Some(Objection {
+                    message: self.follows(conflict, &ends)?,
+                    of: ends.name,
+                })
+            })
+        });
+        let told: Vec<Objection> = told.flatten().collect();
+        self.with_unlisted(told, conflicts, |name| self.changed.contains_key(name))
+    }
+
+    /// And against those of the conflicts that are only counted.
+    fn with_unlisted(
+        &self,
+        mut told: Vec<Objection>,
+        conflicts: &Conflicts,
+        is_meant: impl Fn(&ObjectName) -> bool,
+    ) -> Vec<Objection> {
+        let listed: BTreeSet<ObjectName> = told.iter().map(|it| it.of.clone()).collect();
+        let names = conflicts.routes.iter().map(ObjectName::from);
+        for of in names.filter(|name| is_meant(name) && !listed.contains(name)) {
+            let stays = match self.changed.get(&of) {
+                Some(None) => "it is left out",
+                None | Some(Some(_)) => "its last accepted form stays in force",
+            };
+            let meanwhile = format!("{stays} until this is mended");
+            let message = told::unlisted(&of, &self.now, meanwhile);
+            told.push(Objection { of, message });
+        }
+        told
+    }
+
+    /// A conflict with what was put back, or that something decided that was put back; `None` where the one that it is told by
+    /// is in its last accepted form.
+    fn follows(&self, conflict: &Conflict, ends: &Ends) -> Option<Message> {
+        if !self.changed.contains_key(&ends.name) {
+            return None;
+        }
+        let meanwhile = self.meanwhile(ends);
+        let other = self.said(&ends.other);
+        let cause = if self.waiting.contains_key(&ends.other) {
+            told::waits(&ends.other)
+        } else {
+            let written = self.waiting.values().flatten().map(|valid| &valid.rule);
+            told::would_decide(self.decider(conflict, written).map(ObjectName::from))
+        };
+        Some(told::follows(
+            conflict, ends, &other, &self.now, meanwhile, &cause,
+        ))
+    }
+
+    /// Conflicts with what was put back, and those that something decided that was put back. Where both are as they were accepted,
+    /// the one that decided is told.
     fn later_told(&self, conflicts: &Conflicts) -> Vec<Message> {
         let shown = conflicts.shown.iter().filter_map(|conflict| {
             let ends = self.ends(conflict);
-            if !self.changed.contains_key(&ends.name) {
-                // Both are as they were accepted: the one that decided is told.
-                return None;
-            }
-            let meanwhile = self.meanwhile(&ends);
-            let other = self.said(&ends.other);
-            let cause = if self.waiting.contains_key(&ends.other) {
-                told::waits(&ends.other)
-            } else {
-                let written = self.waiting.values().flatten().map(|valid| &valid.rule);
-                told::would_decide(self.decider(conflict, written).map(ObjectName::from))
-            };
-            Some(told::follows(
-                conflict, &ends, &other, &self.now, meanwhile, &cause,
-            ))
+            self.follows(conflict, &ends)
         });
         let more = self.more(conflicts).map(|more| Message {
             severity: Severity::Error,

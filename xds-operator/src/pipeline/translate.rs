@@ -72,7 +72,8 @@ pub fn unanswered(target: &str, endpoints: &Endpoints) -> Option<(String, String
     answer.err().map(|reason| in_words(target, &reason))
 }
 
-fn in_words(target: &str, reason: &Unresolved) -> (String, String) {
+/// Why nobody answers for a target, and what would mend it.
+pub(crate) fn in_words(target: &str, reason: &Unresolved) -> (String, String) {
     let (service, port) = target.rsplit_once(':').unwrap_or((target, ""));
     match reason {
         Unresolved::NoService => (
