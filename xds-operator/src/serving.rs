@@ -197,11 +197,14 @@ fn tell(
     vec![
         tokio::spawn(async move {
             while let Some(event) = events.recv().await {
-                if let What::Rollout(happened) = &event.what {
-                    rejections.send_if_modified(|known| {
-                        Arc::make_mut(known).observe(&event.node, happened)
-                    });
-                }
+                rejections.send_if_modified(|known| match &event.what {
+                    What::Rollout(happened) => Arc::make_mut(known).observe(&event.node, happened),
+                    What::Disconnected => Arc::make_mut(known).forget(&event.node),
+                    What::Connected { .. }
+                    | What::Refused { .. }
+                    | What::VmUses { .. }
+                    | What::VmGone { .. } => false,
+                });
                 of_events.say(&Said::gateway(severity(&event), event.to_string()));
             }
         }),

@@ -6,8 +6,10 @@
 pub mod ask;
 pub mod conditions;
 pub mod notices;
+pub mod planner;
 pub mod socket;
 pub mod text;
+pub mod transitions;
 
 use std::collections::BTreeMap;
 

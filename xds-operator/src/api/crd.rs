@@ -366,7 +366,7 @@ pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
         "type": "object",
         "required": ["type", "status", "lastTransitionTime", "reason", "message"],
         "properties": {
-            "type": { "type": "string", "maxLength": 316, "description": "`Accepted` or `Programmed`." },
+            "type": { "type": "string", "maxLength": 316, "description": "`Accepted`, `TargetResolvable`, `EndpointsReady`, `Programmed` or `Conflicted`." },
             "status": {
                 "type": "string",
                 "enum": ["True", "False", "Unknown"],

@@ -8,6 +8,12 @@ use serde::{Deserialize, Serialize};
 
 /// Type of the condition: the FIXSession is part of the rules in force as it stands.
 pub const ACCEPTED: &str = "Accepted";
+/// Type of the condition: there is the Service that it leads to, and it has the port.
+pub const TARGET_RESOLVABLE: &str = "TargetResolvable";
+/// Type of the condition: an engine is ready there.
+pub const ENDPOINTS_READY: &str = "EndpointsReady";
+/// Type of the condition: another FIXSession and this one could both be best for one Logon. Only there when it is so.
+pub const CONFLICTED: &str = "Conflicted";
 /// Type of the condition: every gateway routes by it.
 pub const PROGRAMMED: &str = "Programmed";
 
@@ -20,7 +26,9 @@ pub struct FIXSessionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// `Accepted`: the route is part of the rules in force as it stands; if not, reason and message say what is wrong with it, or
-    /// which other route it conflicts with. `Programmed`: every gateway routes by it.
+    /// which other route it conflicts with, and whether its last accepted form stays in force. `TargetResolvable`: there is the
+    /// Service that it leads to, and it has the port. `EndpointsReady`: an engine is ready there. `Programmed`: every gateway routes
+    /// by it. `Conflicted` is only there when it is so: another route and this one could both be best for one Logon.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(test, schemars(schema_with = "super::crd::conditions"))]
     pub conditions: Vec<Condition>,
@@ -36,7 +44,8 @@ pub struct FIXSessionStatus {
     /// The route's connections, over all gateways.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connections: Option<Connections>,
-    /// Revision of the rules in force: the oldest that one of the gateways uses.
+    /// Revision of the rules by which the route came into force as it stands. A gateway that uses this one or a later one routes by
+    /// it; `fixgw status` says which one each gateway uses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<u64>,
     /// When a Logon took the route last.

@@ -160,9 +160,10 @@ impl Stage {
         if news.decided {
             let looked_at = self.replica.looked_at();
             self.decided
-                .send_replace(looked_at.map(|(rules, verdicts)| Decided {
-                    rules: rules.clone(),
-                    verdicts: verdicts.clone(),
+                .send_replace(looked_at.map(|looked_at| Decided {
+                    rules: looked_at.rules.clone(),
+                    verdicts: looked_at.verdicts.clone(),
+                    accepted: looked_at.accepted.cloned(),
                 }));
         }
         if news.served

@@ -37,6 +37,17 @@ pub struct News {
     pub served: bool,
 }
 
+/// What was looked at last, and what was made of it.
+#[derive(Clone, Copy, Debug)]
+pub struct LookedAt<'r> {
+    /// The rules.
+    pub rules: &'r Arc<RulesHalf>,
+    /// What is held against objects in them.
+    pub verdicts: &'r Arc<Verdicts>,
+    /// What is accepted of them, published or about to be.
+    pub accepted: Option<&'r Arc<Published>>,
+}
+
 /// One replica.
 #[derive(Debug)]
 pub struct Replica {
@@ -161,12 +172,15 @@ impl Replica {
         pass
     }
 
-    /// While we lead: the rules that were looked at last, and what is held against them.
+    /// While we lead: the rules that were looked at last, and what we made of them.
     #[must_use]
-    pub fn looked_at(&self) -> Option<(&Arc<RulesHalf>, &Arc<Verdicts>)> {
-        self.settled
-            .as_ref()
-            .zip(Some(self.rules.as_ref()?.verdicts()))
+    pub fn looked_at(&self) -> Option<LookedAt<'_>> {
+        let rules = self.rules.as_ref()?;
+        Some(LookedAt {
+            rules: self.settled.as_ref()?,
+            verdicts: rules.verdicts(),
+            accepted: rules.in_force().map(|in_force| &in_force.published),
+        })
     }
 
     /// The table in force, and the endpoints as they count now.
