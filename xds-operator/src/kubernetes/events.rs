@@ -1,1 +1,107 @@
-//! Which Events are told, and how do they get to the API server?
+//! How do Events get to the API server? One after the other, so many a second, and as well as it goes: what there is no room for is
+//! dropped, for a status says the same and stays.
+//!
+//! kube's recorder tells the same of the same object once more as a count on the Event that is there.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference};
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::{Api, Client};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use crate::api::{API_VERSION, KIND};
+use crate::status::transitions::{Note, Weight};
+use crate::world::ObjectName;
+
+/// The name in which statuses and Events are written.
+pub const CONTROLLER: &str = "fixgw-operator";
+/// Events that wait. A change of a whole table makes more; its first ones are told.
+const WAITING_MAX: usize = 1_000;
+/// Between two Events: ten a second.
+const APART: Duration = Duration::from_millis(100);
+/// How long one may take.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+/// What the operator did, in one word, as an Event has it.
+const ACTION: &str = "Reconcile";
+
+/// Of which object something is told.
+#[derive(Clone, Debug)]
+pub enum Regarding {
+    /// A FIXSession, and its uid.
+    Session(ObjectName, String),
+    /// The `ConfigMap` that points to the table.
+    Table(ObjectName),
+}
+
+/// Takes Events that wait.
+#[derive(Clone, Debug)]
+pub struct Teller {
+    waiting: mpsc::Sender<(Regarding, Note)>,
+}
+
+impl Teller {
+    /// Begins to tell; in the name of this replica. The task ends with its last teller.
+    #[must_use]
+    pub fn start(client: Client, instance: &str) -> (Self, JoinHandle<()>) {
+        let (waiting, told) = mpsc::channel(WAITING_MAX);
+        let reporter = Reporter {
+            controller: CONTROLLER.to_owned(),
+            instance: Some(instance.to_owned()),
+        };
+        let recorder = Recorder::new(client.clone(), reporter);
+        let task = tokio::spawn(tell(client, recorder, told));
+        (Self { waiting }, task)
+    }
+
+    /// Tells it, if there is room.
+    pub fn tell(&self, regarding: Regarding, note: Note) {
+        let _ = self.waiting.try_send((regarding, note));
+    }
+}
+
+async fn tell(client: Client, recorder: Recorder, mut told: mpsc::Receiver<(Regarding, Note)>) {
+    let mut apart = interval(APART);
+    apart.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while let Some((regarding, note)) = told.recv().await {
+        apart.tick().await;
+        let event = Event {
+            type_: match note.weight {
+                Weight::Normal => EventType::Normal,
+                Weight::Warning => EventType::Warning,
+            },
+            reason: note.reason.to_owned(),
+            note: Some(note.text),
+            action: ACTION.to_owned(),
+            secondary: None,
+        };
+        // Best effort: a status says the same.
+        let _ = timeout(WRITE_TIMEOUT, async {
+            let reference = reference(&client, regarding).await?;
+            recorder.publish(&event, &reference).await
+        })
+        .await;
+    }
+}
+
+async fn reference(client: &Client, regarding: Regarding) -> Result<ObjectReference, kube::Error> {
+    let (api_version, kind, name, uid) = match regarding {
+        Regarding::Session(name, uid) => (API_VERSION, KIND, name, Some(uid)),
+        Regarding::Table(name) => {
+            let maps: Api<ConfigMap> = Api::namespaced(client.clone(), &name.namespace);
+            // `kubectl describe` finds Events by the uid.
+            let uid = maps.get_metadata(&name.name).await?.metadata.uid;
+            ("v1", "ConfigMap", name, uid)
+        }
+    };
+    Ok(ObjectReference {
+        api_version: Some(api_version.to_owned()),
+        kind: Some(kind.to_owned()),
+        name: Some(name.name),
+        namespace: Some(name.namespace),
+        uid,
+        ..ObjectReference::default()
+    })
+}

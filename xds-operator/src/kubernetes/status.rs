@@ -1,18 +1,44 @@
 //! How do statuses get to the API server? Server-side apply on the status subresource, by the replica that leads.
 //!
-//! Nobody waits for this: it takes what it writes from watch channels, and what it cannot write it tries again.
+//! Nobody waits for this: it takes what it writes from watch channels, and what it cannot write it tries again. What is written
+//! next is the question of [`planner`](crate::status::planner).
+//!
+//! INVARIANT: nothing is written by who does not lead. When leadership is lost, what is under way is dropped.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use kube::Client;
+use fixgw_core::decision::Severity;
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use kube::{Api, Client};
+use serde_json::json;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
 
-use super::lease::Leadership;
-use crate::message::Message;
+use super::events::{CONTROLLER, Regarding, Teller};
+use super::lease::{Leadership, Role};
+use crate::api::status::FIXSessionStatus;
+use crate::api::{API_VERSION, GROUP, KIND, PLURAL};
+use crate::message::{About, Message, clean_text};
 use crate::receive::fleet::{AllSessions, Fleet};
-use crate::status::conditions::{Decided, Publication, Rejections, Served};
+use crate::status::conditions::{Decided, Known, Publication, Rejections, Served};
+use crate::status::planner::{Outcome, Planner, Write};
+use crate::status::transitions;
+use crate::world::ObjectName;
 use crate::world::held::Observed;
+
+/// Between two looks at everything: what changes meanwhile is looked at together.
+const LOOKS_APART: Duration = Duration::from_millis(250);
+/// So many times as long as a look has taken, there is none: looks take a twentieth of a processor at most.
+const LOOK_SHARE: u32 = 20;
+/// How long a write may take until it counts as failed.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Troubles that are told at once.
+const TROUBLES_MAX: usize = 16;
+/// Characters of what the API server says.
+const SAID_CHARS_MAX: usize = 512;
 
 /// Where everything comes from that statuses are made of.
 #[derive(Clone, Debug)]
@@ -23,7 +49,7 @@ pub struct Inputs {
     pub observed: watch::Receiver<Option<Observed>>,
     /// The rules half of the pipeline.
     pub decided: watch::Receiver<Option<Decided>>,
-    /// Whether what is accepted is published.
+    /// Whether what is accepted is published. It is known before anything is observed: how it is when leadership begins is no news.
     pub publication: watch::Receiver<Publication>,
     /// The serving half of the pipeline.
     pub served: watch::Receiver<Option<Served>>,
@@ -31,14 +57,43 @@ pub struct Inputs {
     pub fleet: watch::Receiver<Arc<Fleet>>,
     /// `Outputs::sessions`
     pub sessions: watch::Receiver<Arc<AllSessions>>,
-    /// What gateways refused: `Rejections::observe` with each `What::Rollout`.
+    /// What gateways refused: `Rejections::observe` with each `What::Rollout`, `Rejections::forget` with each `What::Disconnected`.
     pub rejections: watch::Receiver<Arc<Rejections>>,
 }
 
-/// Whose events are told beside those of FIXSessions: the table's pointer, and in whose name.
+impl Inputs {
+    /// Everything as it is now; none before anything was observed.
+    fn known(&mut self) -> Option<Known> {
+        let observed = self.observed.borrow_and_update().clone()?;
+        Some(Known {
+            observed,
+            decided: self.decided.borrow_and_update().clone(),
+            publication: self.publication.borrow_and_update().clone(),
+            served: self.served.borrow_and_update().clone(),
+            fleet: self.fleet.borrow_and_update().clone(),
+            sessions: self.sessions.borrow_and_update().clone(),
+            rejections: self.rejections.borrow_and_update().clone(),
+        })
+    }
+
+    /// Until something is otherwise.
+    async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
+        tokio::select! {
+            changed = self.observed.changed() => changed,
+            changed = self.decided.changed() => changed,
+            changed = self.publication.changed() => changed,
+            changed = self.served.changed() => changed,
+            changed = self.fleet.changed() => changed,
+            changed = self.sessions.changed() => changed,
+            changed = self.rejections.changed() => changed,
+        }
+    }
+}
+
+/// Whose Events are told beside those of FIXSessions, and in whose name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
-    /// The namespace of the pointer ConfigMap.
+    /// The namespace of the `ConfigMap` that points to the table.
     pub namespace: String,
     /// Its name.
     pub table: String,
@@ -51,20 +106,380 @@ pub struct Names {
 pub struct Writing {
     /// What stands in the way, all of it at any time: to be told by [`crate::message::Standing`].
     pub troubles: watch::Receiver<Vec<Message>>,
-    /// Ends only when something is wrong with our own machinery.
+    /// Ends when what it is fed by ends, or when something is wrong with our own machinery.
     pub task: JoinHandle<()>,
 }
 
 /// Writes statuses and Events while this replica leads. Must be called within a runtime.
 #[must_use]
-pub fn write(client: Client, inputs: Inputs, names: Names) -> Writing {
+pub fn write(client: Client, mut inputs: Inputs, names: Names) -> Writing {
     let (troubles, troubles_now) = watch::channel(Vec::new());
     let task = tokio::spawn(async move {
-        let _ = (client, inputs, names);
-        troubles.closed().await;
+        let mut leadership = inputs.leadership.clone();
+        loop {
+            let leads = |leadership: &Leadership| matches!(leadership.role, Role::Leader(_));
+            let Ok(now) = leadership.wait_for(leads).await.map(|now| now.clone()) else {
+                return;
+            };
+            let leader = Leader::begin(&client, &names, &troubles, now);
+            let ended = tokio::select! {
+                // Whatever is under way is dropped with it.
+                changed = follower(&mut leadership) => changed,
+                () = leader.lead(&mut inputs) => return,
+            };
+            troubles.send_replace(Vec::new());
+            if ended.is_err() {
+                return;
+            }
+        }
     });
     Writing {
         troubles: troubles_now,
         task,
+    }
+}
+
+/// Until another one leads, or this one anew.
+async fn follower(
+    leadership: &mut watch::Receiver<Leadership>,
+) -> Result<(), watch::error::RecvError> {
+    let before = leadership.borrow_and_update().role.clone();
+    leadership
+        .wait_for(|now| now.role != before)
+        .await
+        .map(|_| ())
+}
+
+/// One time of leading.
+struct Leader<'w> {
+    client: Client,
+    troubles: &'w watch::Sender<Vec<Message>>,
+    leadership: Leadership,
+    teller: Teller,
+    telling: JoinHandle<()>,
+    table: ObjectName,
+    started: Instant,
+    planner: Planner,
+    known: Option<Known>,
+    writes: JoinSet<(ObjectName, Written)>,
+    under_way: Vec<Write>,
+    /// What stands in the way, and what the API server said of it.
+    standing: BTreeMap<Of, String>,
+    /// The next look at everything is not before this.
+    look_after: Instant,
+    look: Look,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    Due,
+    NotDue,
+}
+
+/// What the API server said to a write.
+enum Written {
+    Taken(Box<FIXSessionStatus>),
+    Gone,
+    /// Not this one.
+    Refused(String),
+    /// We may not write any.
+    Forbidden(String),
+    Unreachable(String),
+}
+
+/// What ended a wait.
+enum Woken {
+    Changed,
+    Ended,
+    Written(ObjectName, Written),
+    Due,
+}
+
+impl Drop for Leader<'_> {
+    fn drop(&mut self) {
+        self.telling.abort();
+    }
+}
+
+impl<'w> Leader<'w> {
+    fn begin(
+        client: &Client,
+        names: &Names,
+        troubles: &'w watch::Sender<Vec<Message>>,
+        leadership: Leadership,
+    ) -> Self {
+        let (teller, telling) = Teller::start(client.clone(), &names.instance);
+        Self {
+            client: client.clone(),
+            troubles,
+            leadership,
+            teller,
+            telling,
+            table: ObjectName::new(&names.namespace, &names.table),
+            started: Instant::now(),
+            planner: Planner::default(),
+            known: None,
+            writes: JoinSet::new(),
+            under_way: Vec::new(),
+            standing: BTreeMap::new(),
+            look_after: Instant::now(),
+            look: Look::Due,
+        }
+    }
+
+    /// Until what it is fed by ends.
+    async fn lead(mut self, inputs: &mut Inputs) {
+        loop {
+            if self.look == Look::Due && self.look_after <= Instant::now() {
+                self.look_at(inputs);
+            }
+            self.begin_writes();
+            match self.wait(inputs).await {
+                Woken::Changed => self.look = Look::Due,
+                Woken::Due => {}
+                Woken::Written(name, written) => self.take(&name, written),
+                Woken::Ended => return,
+            }
+        }
+    }
+
+    async fn wait(&mut self, inputs: &mut Inputs) -> Woken {
+        let due = self.due();
+        let due = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let look = self.look;
+        let changed = async {
+            match look {
+                Look::NotDue => inputs.changed().await,
+                // It is looked at soon anyway.
+                Look::Due => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            Some(written) = self.writes.join_next() => match written {
+                Ok((name, written)) => Woken::Written(name, written),
+                Err(_) => Woken::Ended,
+            },
+            changed = changed => changed.map_or(Woken::Ended, |()| Woken::Changed),
+            () = due => Woken::Due,
+        }
+    }
+
+    /// When something is to be done by itself.
+    fn due(&self) -> Option<Instant> {
+        let at = |ms| self.started + Duration::from_millis(ms);
+        let write = self.planner.deadline_ms().map(at);
+        // Without the right to write there is nothing to hurry for.
+        let write = write.map(|write| {
+            if self.leadership.may_write(Instant::now()) {
+                write
+            } else {
+                write.max(Instant::now() + LOOKS_APART)
+            }
+        });
+        let again = self.planner.look_again_ms(self.now_ms()).map(at);
+        let look = match self.look {
+            Look::Due => Some(self.look_after),
+            Look::NotDue => again.map(|again| again.max(self.look_after)),
+        };
+        write.into_iter().chain(look).min()
+    }
+
+    fn look_at(&mut self, inputs: &mut Inputs) {
+        self.look = Look::NotDue;
+        let Some(known) = inputs.known() else {
+            return;
+        };
+        let began = Instant::now();
+        self.planner
+            .look(&known, self.now_ms(), jiff::Timestamp::now());
+        self.look_after = Instant::now() + LOOKS_APART.max(began.elapsed() * LOOK_SHARE);
+        let held = &known.observed.held;
+        self.standing.retain(|of, _| match of {
+            Of::Object(name) => held.contains_key(name),
+            Of::Server | Of::Namespace(_) => true,
+        });
+        self.complain();
+        if let Some(before) = self.known.replace(known)
+            && let Some(now) = &self.known
+            && let Some(note) = transitions::of_publication(&before.publication, &now.publication)
+        {
+            self.teller.tell(Regarding::Table(self.table.clone()), note);
+        }
+    }
+
+    fn begin_writes(&mut self) {
+        let now_ms = self.now_ms();
+        if self
+            .planner
+            .look_again_ms(now_ms)
+            .is_some_and(|again| again <= now_ms)
+        {
+            self.look = Look::Due;
+        }
+        let Some(known) = &self.known else {
+            return;
+        };
+        // A process that was stopped learns late that its time is over.
+        if !self.leadership.may_write(Instant::now()) {
+            return;
+        }
+        for write in self.planner.take(known, now_ms, jiff::Timestamp::now()) {
+            let client = self.client.clone();
+            let (name, uid, status) = (write.name.clone(), write.uid.clone(), write.status.clone());
+            self.under_way.push(write);
+            self.writes.spawn(async move {
+                let written = apply(client, &name, &uid, &status);
+                let written = timeout(WRITE_TIMEOUT, written)
+                    .await
+                    .unwrap_or_else(|_| Written::Unreachable("no answer in time".to_owned()));
+                (name, written)
+            });
+        }
+    }
+
+    fn take(&mut self, name: &ObjectName, written: Written) {
+        let at = self.under_way.iter().position(|write| write.name == *name);
+        let write = at.map(|at| self.under_way.swap_remove(at));
+        let (outcome, trouble) = match written {
+            Written::Taken(status) => {
+                if let Some(Write { notes, uid, .. }) = write {
+                    for note in notes {
+                        let regarding = Regarding::Session(name.clone(), uid.to_string());
+                        self.teller.tell(regarding, note);
+                    }
+                }
+                (Outcome::Written(status), None)
+            }
+            Written::Gone => (Outcome::Gone, None),
+            Written::Refused(said) => (Outcome::Refused, Some((Of::Object(name.clone()), said))),
+            Written::Forbidden(said) => {
+                let of = Of::Namespace(name.namespace.clone());
+                (Outcome::Failed, Some((of, said)))
+            }
+            Written::Unreachable(said) => (Outcome::Failed, Some((Of::Server, said))),
+        };
+        self.planner.done(name, &outcome, self.now_ms());
+        let answered = !matches!(&trouble, Some((Of::Server, _)));
+        let allowed = answered && !matches!(&trouble, Some((Of::Namespace(_), _)));
+        self.standing.retain(|of, _| match of {
+            Of::Server => !answered,
+            Of::Namespace(namespace) => !(allowed && *namespace == name.namespace),
+            Of::Object(object) => !(allowed && object == name),
+        });
+        if let Some((of, said)) = trouble
+            && self.standing.len() < TROUBLES_MAX
+        {
+            // In the words that it was told with first.
+            self.standing.entry(of).or_insert(said);
+        }
+        self.complain();
+    }
+
+    /// Says what stands in the way.
+    fn complain(&self) {
+        let stands: Vec<Message> = self.standing.iter().map(Of::message).collect();
+        self.troubles.send_if_modified(|now| {
+            let other = *now != stands;
+            if other {
+                *now = stands;
+            }
+            other
+        });
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// What cannot be written.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Of {
+    /// Anything: the API server does not answer.
+    Server,
+    /// What is in this namespace: we have no right to.
+    Namespace(String),
+    /// This one.
+    Object(ObjectName),
+}
+
+impl Of {
+    fn message((of, said): (&Self, &String)) -> Message {
+        let (object, what, mend) = match of {
+            Self::Server => (
+                None,
+                "statuses of FIXSessions cannot be written".to_owned(),
+                "the API server is tried again".to_owned(),
+            ),
+            Self::Namespace(namespace) => (
+                None,
+                format!("statuses of FIXSessions in namespace `{namespace}` may not be written"),
+                format!(
+                    "grant the operator's service account the verb `patch` on `{PLURAL}/status` in the API group `{GROUP}` there"
+                ),
+            ),
+            Self::Object(name) => (
+                Some(format!("{KIND} {name}")),
+                "its status was refused by the API server".to_owned(),
+                "it is tried again now and then".to_owned(),
+            ),
+        };
+        Message {
+            about: About::Course,
+            severity: Severity::Warn,
+            origin: None,
+            object,
+            field: None,
+            what,
+            meanwhile: format!("routing goes on ({})", clean_text(said, SAID_CHARS_MAX)),
+            mend,
+            witness: None,
+        }
+    }
+}
+
+/// Writes one status. Fields and conditions that are others' stay; ours are put right.
+async fn apply(client: Client, name: &ObjectName, uid: &str, status: &FIXSessionStatus) -> Written {
+    let resource = ApiResource {
+        group: GROUP.to_owned(),
+        version: API_VERSION
+            .rsplit('/')
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
+        api_version: API_VERSION.to_owned(),
+        kind: KIND.to_owned(),
+        plural: PLURAL.to_owned(),
+    };
+    let sessions: Api<DynamicObject> = Api::namespaced_with(client, &name.namespace, &resource);
+    // With its uid, one that was made anew under its name is not given the status of the one before.
+    let object = json!({
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": { "name": name.name, "namespace": name.namespace, "uid": uid },
+        "status": status,
+    });
+    let params = PatchParams::apply(CONTROLLER).force();
+    match sessions
+        .patch_status(&name.name, &params, &Patch::Apply(&object))
+        .await
+    {
+        Ok(object) => {
+            let status = object.data.get("status").cloned().unwrap_or_default();
+            // One that is none is not what was written.
+            Written::Taken(Box::new(serde_json::from_value(status).unwrap_or_default()))
+        }
+        Err(kube::Error::Api(said)) => match said.code {
+            404 | 409 => Written::Gone,
+            401 | 403 => Written::Forbidden(said.message.clone()),
+            400 | 413 | 415 | 422 => Written::Refused(said.message.clone()),
+            _ => Written::Unreachable(said.message.clone()),
+        },
+        Err(error) => Written::Unreachable(error.to_string()),
     }
 }
