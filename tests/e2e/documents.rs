@@ -129,7 +129,7 @@ fn runs_until_interrupted(place: &str, block: &str, home: &Path) {
         .rsplit_once('\n')
         .unwrap_or(("", block.trim_end()));
     let block = format!("{before}\nexec {last}");
-    let mut process = Process::start(place, "bash", |command| arrange(command, &block, home));
+    let process = Process::start(place, "bash", |command| arrange(command, &block, home));
     process.wait_line(if block.contains("fixgw up") {
         "ready"
     } else {

@@ -342,7 +342,7 @@ fn a_drain_refuses_new_connections_and_waits_for_live_and_held_ones() {
     let late = fix::logon("FIX.4.4", "LATE", "VENUE", &[]);
     held.send(&late);
     wait_until("three live connections", || live(pod, 3));
-    let mut drain = pod.drain("1h");
+    let drain = pod.drain("1h");
     drain.wait_line(
         "no new connections are taken; waiting for 3 live connections to end, for 3600 s at most",
     );
@@ -388,7 +388,7 @@ fn live(pod: &Pod, count: u64) -> Option<()> {
 fn a_drain_ends_when_its_time_is_over_and_says_who_is_left() {
     let (_engine, _rules, _control, pod) = light(|setup| setup);
     let mut client = session(&pod);
-    let mut drain = pod.drain("300ms");
+    let drain = pod.drain("300ms");
     assert_eq!(drain.wait_exit().code(), Some(1));
     let said = drain.output().text(Stream::Err);
     assert_eq!(said, "fixgw drain: 1 connection did not end in time\n");

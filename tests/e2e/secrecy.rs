@@ -277,7 +277,7 @@ fn nothing_that_a_logon_brought_is_kept_on_disk() {
 #[test]
 fn the_reject_engine_alone_prints_and_answers_no_secret() {
     for form in [&[][..], &["--json"][..]] {
-        let mut engine = Process::start(
+        let engine = Process::start(
             "reject engine",
             tool::program("fixgw-reject-engine"),
             |command| {

@@ -1,6 +1,6 @@
 //! Is the definition established, does every example apply, and does kubectl have something to show?
 
-use fixgw_e2e::apiserver::Sent;
+use fixgw_e2e::api::Sent;
 use fixgw_e2e::process::wait_until;
 use fixgw_e2e::tool;
 use serde_json::{Value, json};

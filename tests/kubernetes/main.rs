@@ -7,11 +7,13 @@
     reason = "a test fails by panicking"
 )]
 
+mod cluster;
 mod definition;
 mod refusal;
 mod source;
 
-use fixgw_e2e::apiserver::{Answer, ApiServer, Sent};
+use fixgw_e2e::api::{Answer, Sent};
+use fixgw_e2e::apiserver::ApiServer;
 use fixgw_e2e::process::wait_until;
 use fixgw_e2e::{fixture::NAMESPACE, tool};
 use serde_json::json;

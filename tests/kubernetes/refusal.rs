@@ -8,7 +8,8 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use fixgw_core::limits;
-use fixgw_e2e::apiserver::{ApiServer, Sent};
+use fixgw_e2e::api::Sent;
+use fixgw_e2e::apiserver::ApiServer;
 use fixgw_e2e::fixture::NAMESPACE;
 use fixgw_e2e::tool;
 

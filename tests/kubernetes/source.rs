@@ -4,7 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use fixgw_e2e::apiserver::{ApiServer, Sent};
+use fixgw_e2e::api::Sent;
+use fixgw_e2e::apiserver::ApiServer;
 use fixgw_e2e::fixture::NAMESPACE;
 use fixgw_e2e::process::{EVENT_WAIT_MAX, journal, wait_until};
 use fixgw_operator::message::Message;

@@ -1,22 +1,16 @@
-//! A real Kubernetes API server with its store: what is asked of it, and what it answers.
-//!
-//! Nothing else of a cluster is there: no controller, no node, no kubectl. Objects are YAML as people write it.
+//! A real Kubernetes API server with its store, and nothing else of a cluster: for what it alone decides.
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use rustls::StreamOwned;
-use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::process::{EVENT_WAIT_MAX, Process, journal, wait_until};
+use crate::api::Api;
+use crate::process::{Process, wait_until};
 use crate::socket::KeptPort;
-use crate::tls::{Authority, Client, Files, GATEWAY};
+use crate::tls::{Authority, Files, GATEWAY};
 use crate::tool;
-
-/// Bytes of one answer. The largest, an `OpenAPI` document, has some hundred thousand.
-const ANSWER_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// Whoever shows it may do everything.
 const TOKEN: &str = "fixgw-e2e";
@@ -26,57 +20,85 @@ pub struct ApiServer {
     // Dropped in this order: the server before its store, and that before its files.
     server: Option<Process>,
     _etcd: Process,
-    files: Files,
+    files: ServerFiles,
+    port: KeptPort,
+    api: Api,
+}
+
+/// What a store and an API server keep in files; they outlive the processes.
+pub(crate) struct ServerFiles {
     directory: TempDir,
-    _port: KeptPort,
-    authority: Authority,
-    address: SocketAddr,
+    certificate: Files,
+    authority: Arc<Authority>,
 }
 
-/// What it said.
-#[derive(Debug)]
-pub struct Answer {
-    /// HTTP's status code.
-    pub code: u16,
-    /// What kubectl would print as warnings.
-    pub warnings: Vec<String>,
-    /// The object, list or Status; a text that is not JSON is a string.
-    pub body: Value,
+/// Who tells the API server which service account somebody is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Accounts {
+    /// Nobody: a pod is taken without one.
+    Ignored,
+    /// The server: pods get tokens of their accounts.
+    Served,
 }
 
-/// In which form an object is sent.
-#[derive(Clone, Copy)]
-pub enum Sent<'a> {
-    /// As people write it.
-    Yaml(&'a str),
-    /// As programs do.
-    Json(&'a Value),
-}
-
-/// A socket in a directory of its own needs no port, and nobody else reaches it.
-fn store(directory: &TempDir) -> String {
-    format!("unix://{}/etcd.sock", directory.path().display())
-}
-
-impl ApiServer {
-    /// Starts one and waits until it is ready.
-    #[must_use]
-    pub fn start() -> Self {
-        let directory =
-            TempDir::with_prefix("fixgw-e2e-").expect("a temporary directory can be made");
+impl ServerFiles {
+    /// A directory and a certificate that has these names and addresses beside [`GATEWAY`].
+    pub(crate) fn new(names: &[&str]) -> Self {
         let authority = Authority::new("API server's CA");
-        let files = Files::of(&authority.issue(GATEWAY));
-        let tokens = files.path("tokens.csv");
-        files.put(&tokens, &format!("{TOKEN},tester,1,\"system:masters\"\n"));
-        let store = store(&directory);
-        let etcd = Process::start("etcd", tool::etcd(), |command| {
-            let peer = format!("unix://{}/peer.sock", directory.path().display());
+        let names = [&[GATEWAY], names].concat();
+        let certificate = Files::of(&authority.issue_for(&names));
+        let tokens = certificate.path("tokens.csv");
+        certificate.put(&tokens, &format!("{TOKEN},tester,1,\"system:masters\"\n"));
+        certificate.put(&certificate.client_ca(), &authority.pem());
+        Self {
+            directory: TempDir::with_prefix("fixgw-e2e-")
+                .expect("a temporary directory can be made"),
+            certificate,
+            authority: Arc::new(authority),
+        }
+    }
+
+    /// Who may do everything.
+    pub(crate) fn administrator(&self, address: SocketAddr) -> Api {
+        Api::new(Arc::clone(&self.authority), address, TOKEN)
+    }
+
+    /// A path that nothing else uses.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.certificate.path(name)
+    }
+
+    /// The certificate of who signed the server's.
+    pub(crate) fn authority(&self) -> PathBuf {
+        self.certificate.client_ca()
+    }
+
+    /// What signs the tokens of service accounts.
+    pub(crate) fn account_key(&self) -> PathBuf {
+        self.certificate.key()
+    }
+
+    /// A socket in a directory of its own needs no port, and nobody else reaches it.
+    fn store(&self) -> String {
+        format!("unix://{}/etcd.sock", self.directory.path().display())
+    }
+
+    /// The store, with what it held when it ended.
+    pub(crate) fn start_store(&self) -> Process {
+        // One that was killed leaves them.
+        for socket in ["etcd.sock", "peer.sock"] {
+            let _ = std::fs::remove_file(self.directory.path().join(socket));
+        }
+        Process::start("etcd", tool::etcd(), |command| {
+            let peer = format!("unix://{}/peer.sock", self.directory.path().display());
             // Nobody is told of these, but they must look like addresses.
             let nobody = "http://localhost:1";
-            command.arg("--data-dir").arg(directory.path().join("data"));
+            command
+                .arg("--data-dir")
+                .arg(self.directory.path().join("data"));
             command.args([
                 "--listen-client-urls",
-                &store,
+                &self.store(),
                 "--advertise-client-urls",
                 nobody,
             ]);
@@ -84,17 +106,63 @@ impl ApiServer {
             command.args(["--initial-advertise-peer-urls", nobody]);
             command.arg(format!("--initial-cluster=default={nobody}"));
             command.args(["--unsafe-no-fsync", "--log-level=warn"]);
-        });
+        })
+    }
+
+    /// The server, over that store.
+    pub(crate) fn start_server(&self, address: SocketAddr, accounts: Accounts) -> Process {
+        Process::start("kube-apiserver", tool::kube_apiserver(), |command| {
+            let mut flag = |name: &str, value: &dyn AsRef<Path>| {
+                let mut argument = std::ffi::OsString::from(format!("--{name}="));
+                argument.push(value.as_ref());
+                command.arg(argument);
+            };
+            flag("etcd-servers", &self.store());
+            flag("secure-port", &address.port().to_string());
+            flag("bind-address", &address.ip().to_string());
+            flag("advertise-address", &address.ip().to_string());
+            flag("cert-dir", &self.directory.path());
+            flag("tls-cert-file", &self.certificate.certificate());
+            flag("tls-private-key-file", &self.certificate.key());
+            flag("token-auth-file", &self.certificate.path("tokens.csv"));
+            flag("service-account-key-file", &self.certificate.certificate());
+            flag("service-account-signing-key-file", &self.account_key());
+            command.args([
+                "--permit-port-sharing",
+                "--endpoint-reconciler-type=none",
+                "--authorization-mode=RBAC",
+                "--service-account-issuer=https://kubernetes.default.svc",
+                "--service-cluster-ip-range=10.96.0.0/16",
+            ]);
+            // Without the second nobody takes from a node that it is not ready yet.
+            command.arg(match accounts {
+                Accounts::Ignored => "--disable-admission-plugins=ServiceAccount",
+                Accounts::Served => "--disable-admission-plugins=TaintNodesByCondition",
+            });
+        })
+    }
+}
+
+/// Waits until it answers.
+pub(crate) fn wait_ready(api: &Api) {
+    wait_until("the API server to be ready", || {
+        let answer = api.try_ask("GET", "/readyz", None, "*/*")?;
+        (answer.code == 200).then_some(())
+    });
+}
+
+impl ApiServer {
+    /// Starts one and waits until it is ready.
+    #[must_use]
+    pub fn start() -> Self {
+        let files = ServerFiles::new(&[]);
         let port = KeptPort::keep_to_share();
-        let address = port.address();
         let mut started = Self {
+            _etcd: files.start_store(),
             server: None,
-            _etcd: etcd,
+            api: files.administrator(port.address()),
             files,
-            directory,
-            _port: port,
-            authority,
-            address,
+            port,
         };
         started.start_again();
         started
@@ -107,180 +175,29 @@ impl ApiServer {
 
     /// Starts it over the same store, at the same address, and waits until it is ready.
     pub fn start_again(&mut self) {
-        let (directory, files) = (&self.directory, &self.files);
-        let server = Process::start("kube-apiserver", tool::kube_apiserver(), |command| {
-            command.arg(format!("--etcd-servers={}", store(directory)));
-            command.arg(format!("--secure-port={}", self.address.port()));
-            command.args(["--permit-port-sharing", "--bind-address=127.0.0.1"]);
-            command.args([
-                "--advertise-address=127.0.0.1",
-                "--endpoint-reconciler-type=none",
-            ]);
-            command.arg("--cert-dir").arg(directory.path());
-            command.arg("--tls-cert-file").arg(files.certificate());
-            command.arg("--tls-private-key-file").arg(files.key());
-            command
-                .arg("--token-auth-file")
-                .arg(files.path("tokens.csv"));
-            command.args([
-                "--authorization-mode=RBAC",
-                "--disable-admission-plugins=ServiceAccount",
-            ]);
-            command.arg("--service-account-issuer=https://localhost");
-            command
-                .arg("--service-account-key-file")
-                .arg(files.certificate());
-            command
-                .arg("--service-account-signing-key-file")
-                .arg(files.key());
-            command.arg("--service-cluster-ip-range=10.0.0.0/24");
-        });
-        self.server = Some(server);
-        wait_until("the API server to be ready", || {
-            let answer = self.try_ask("GET", "/readyz", None, "*/*")?;
-            (answer.code == 200).then_some(())
-        });
+        self.server = Some(self.files.start_server(self.address(), Accounts::Ignored));
+        wait_ready(&self.api);
     }
 
     /// Where it listens.
     #[must_use]
-    pub const fn address(&self) -> SocketAddr {
-        self.address
+    pub fn address(&self) -> SocketAddr {
+        self.port.address()
     }
 
     /// A file by which programs reach it, with every right.
     #[must_use]
     pub fn kubeconfig(&self) -> PathBuf {
-        let ca = self.files.path("api-ca.crt");
-        self.files.put(&ca, &self.authority.pem());
         let path = self.files.path("kubeconfig");
-        let named = |key: &str, value: Value| json!([{ "name": "test", key: value }]);
-        let config = json!({
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "test",
-            "clusters": named("cluster", json!({
-                "server": format!("https://{}", self.address),
-                "tls-server-name": GATEWAY,
-                "certificate-authority": ca,
-            })),
-            "users": named("user", json!({ "token": TOKEN })),
-            "contexts": named("context", json!({ "cluster": "test", "user": "test" })),
-        });
-        self.files.put(&path, &config.to_string());
+        self.write_kubeconfig(&path);
         path
-    }
-
-    /// Reads.
-    #[must_use]
-    pub fn get(&self, path: &str) -> Answer {
-        self.ask("GET", path, None, "application/json")
-    }
-
-    /// Reads a list in the form that kubectl prints.
-    #[must_use]
-    pub fn get_table(&self, path: &str) -> Answer {
-        self.ask(
-            "GET",
-            path,
-            None,
-            "application/json;as=Table;g=meta.k8s.io;v=v1",
-        )
-    }
-
-    /// Makes an object; like kubectl, lets no field pass that is not known.
-    #[must_use]
-    pub fn create(&self, path: &str, object: Sent<'_>) -> Answer {
-        let path = format!("{path}?fieldValidation=Strict");
-        self.ask("POST", &path, Some(object), "application/json")
-    }
-
-    /// Puts an object, or a part of it, in the place of the one that is there.
-    #[must_use]
-    pub fn replace(&self, path: &str, object: &Value) -> Answer {
-        self.ask("PUT", path, Some(Sent::Json(object)), "application/json")
-    }
-
-    /// Deletes.
-    #[must_use]
-    pub fn delete(&self, path: &str) -> Answer {
-        self.ask("DELETE", path, None, "application/json")
-    }
-
-    fn ask(&self, method: &str, path: &str, object: Option<Sent<'_>>, accept: &str) -> Answer {
-        self.try_ask(method, path, object, accept)
-            .unwrap_or_else(|| panic!("no answer to {method} {path}\n{}", journal()))
-    }
-
-    /// None: nobody listens, or it ended meanwhile.
-    fn try_ask(
-        &self,
-        method: &str,
-        path: &str,
-        object: Option<Sent<'_>>,
-        accept: &str,
-    ) -> Option<Answer> {
-        let (kind, body) = match object {
-            None => ("application/json", String::new()),
-            Some(Sent::Yaml(text)) => ("application/yaml", text.to_owned()),
-            Some(Sent::Json(value)) => ("application/json", value.to_string()),
-        };
-        let socket = TcpStream::connect(self.address).ok()?;
-        let bound = Some(EVENT_WAIT_MAX);
-        socket
-            .set_read_timeout(bound)
-            .expect("the bound is not zero");
-        let client = Client::trusting(&self.authority);
-        let mut stream = StreamOwned::new(client.connection(), socket);
-        // HTTP/1.0: one answer, in one piece, and the end of the connection.
-        let request = format!(
-            "{method} {path} HTTP/1.0\r\nHost: {GATEWAY}\r\nAuthorization: Bearer {TOKEN}\r\nAccept: {accept}\r\n\
-             Content-Type: {kind}\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        stream.write_all(request.as_bytes()).ok()?;
-        let mut answer = Vec::new();
-        stream
-            .take(ANSWER_BYTES_MAX)
-            .read_to_end(&mut answer)
-            .ok()?;
-        Some(Answer::read(&String::from_utf8(answer).ok()?))
     }
 }
 
-impl Answer {
-    fn read(text: &str) -> Self {
-        let (head, body) = text
-            .split_once("\r\n\r\n")
-            .expect("an answer of HTTP has a head");
-        let code = head.split(' ').nth(1).and_then(|code| code.parse().ok());
-        let warnings = head
-            .lines()
-            .filter_map(|line| line.strip_prefix("Warning: "));
-        Self {
-            code: code.expect("an answer of HTTP has a code"),
-            warnings: warnings.map(str::to_owned).collect(),
-            body: serde_json::from_str(body).unwrap_or_else(|_| body.into()),
-        }
-    }
+impl std::ops::Deref for ApiServer {
+    type Target = Api;
 
-    /// Why it was refused, in words.
-    #[must_use]
-    pub fn message(&self) -> &str {
-        self.body["message"].as_str().unwrap_or_default()
-    }
-
-    /// The fields that were refused, each with what was said of it.
-    #[must_use]
-    pub fn causes(&self) -> Vec<(&str, &str)> {
-        let causes = self.body["details"]["causes"].as_array();
-        causes
-            .into_iter()
-            .flatten()
-            .map(|cause| {
-                let text = |key: &str| cause[key].as_str().unwrap_or_default();
-                (text("field"), text("message"))
-            })
-            .collect()
+    fn deref(&self) -> &Api {
+        &self.api
     }
 }

@@ -21,8 +21,10 @@
 )]
 
 pub mod apart;
+pub mod api;
 pub mod apiserver;
 pub mod attack;
+pub mod cluster;
 pub mod control;
 pub mod counted;
 pub mod echo;
@@ -32,6 +34,7 @@ pub mod flock;
 pub mod gateway;
 pub mod hostile;
 pub mod impostor;
+pub mod inside;
 pub mod memory;
 pub mod pair;
 pub mod peer;

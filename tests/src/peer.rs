@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -134,7 +135,7 @@ impl Session {
 
 /// A QuickFIX process of either kind.
 pub struct Peer {
-    process: Process,
+    process: Arc<Process>,
 }
 
 impl Peer {
@@ -198,7 +199,20 @@ impl Peer {
                 .arg(settings.to_string());
             command.env("PYTHONDONTWRITEBYTECODE", "1");
         });
+        Self::of(Arc::new(process))
+    }
+
+    /// One that somebody else has started.
+    #[must_use]
+    pub const fn of(process: Arc<Process>) -> Self {
         Self { process }
+    }
+
+    /// The settings of an engine that accepts these sessions on this port.
+    #[must_use]
+    pub fn engine_settings(port: u16, sessions: &[Session]) -> Value {
+        let sessions: Vec<Value> = sessions.iter().map(Session::for_engine).collect();
+        json!({ "port": port, "store": null, "sessions": sessions, "strangers": false })
     }
 
     /// The process, for its events.
@@ -303,7 +317,7 @@ impl Peer {
     }
 
     /// Ends it and waits for its end.
-    pub fn stop(mut self) {
+    pub fn stop(self) {
         self.process.say(&json!({"do": "stop"}));
         let status = self.process.wait_exit();
         assert!(

@@ -30,8 +30,29 @@ const POLL_INTERVAL: Duration = Duration::from_millis(5);
 const LINES_SHOWN_MAX: usize = 120;
 
 thread_local! {
-    /// What the programs of this test have printed, for the message of a failing test.
-    static JOURNAL: RefCell<Vec<Weak<Output>>> = const { RefCell::new(Vec::new()) };
+    static JOURNAL: RefCell<Journal> = RefCell::default();
+}
+
+/// What the programs of this test have printed, for the message of a failing test. Each thread has one of its own, unless it is
+/// given another's.
+#[derive(Clone, Default)]
+pub struct Journal(Arc<Mutex<Vec<Weak<Output>>>>);
+
+impl Journal {
+    /// That of this thread.
+    #[must_use]
+    pub fn here() -> Self {
+        JOURNAL.with_borrow(Self::clone)
+    }
+
+    /// From now on this thread writes into it.
+    pub fn keep_here(self) {
+        JOURNAL.set(self);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<Output>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Which of the two streams a line came from.
@@ -121,13 +142,10 @@ impl Output {
 /// What every program that this thread started has printed, for a failing test.
 #[must_use]
 pub fn journal() -> String {
-    JOURNAL.with_borrow(|outputs| {
-        outputs
-            .iter()
-            .filter_map(Weak::upgrade)
-            .map(|output| output.shown())
-            .collect()
-    })
+    let outputs = Journal::here();
+    let outputs = outputs.lock();
+    let there = outputs.iter().filter_map(Weak::upgrade);
+    there.map(|output| output.shown()).collect()
 }
 
 /// Waits until `look` finds something, for conditions that no event announces.
@@ -188,10 +206,12 @@ impl Drop for Ending<'_> {
 /// A program that a test started. Its process group is killed when this is dropped.
 pub struct Process {
     name: String,
-    child: Child,
+    pid: u32,
+    child: Mutex<Child>,
     input: Mutex<Option<ChildStdin>>,
     output: Arc<Output>,
-    ended: Option<ExitStatus>,
+    /// Then its number may be another's.
+    killed: AtomicBool,
 }
 
 impl Process {
@@ -228,14 +248,15 @@ impl Process {
             Stream::Err,
             child.stderr.take().expect("standard error is a pipe"),
         );
-        JOURNAL.with_borrow_mut(|outputs| outputs.push(Arc::downgrade(&output)));
+        Journal::here().lock().push(Arc::downgrade(&output));
         let input = Mutex::new(child.stdin.take());
         Self {
             name: name.to_owned(),
-            child,
+            pid: child.id(),
+            child: Mutex::new(child),
             input,
             output,
-            ended: None,
+            killed: AtomicBool::new(false),
         }
     }
 
@@ -248,7 +269,7 @@ impl Process {
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.pid
     }
 
     /// What it has printed.
@@ -351,21 +372,41 @@ impl Process {
     }
 
     /// Whether it still runs.
-    pub fn is_running(&mut self) -> bool {
+    pub fn is_running(&self) -> bool {
         self.poll_exit().is_none()
     }
 
-    fn poll_exit(&mut self) -> Option<ExitStatus> {
-        if self.ended.is_none() {
-            self.ended = self.child.try_wait().expect("a child can be waited for");
+    /// How it ended, if it has.
+    pub fn poll_exit(&self) -> Option<ExitStatus> {
+        self.child().try_wait().expect("a child can be waited for")
+    }
+
+    fn child(&self) -> MutexGuard<'_, Child> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends it and all that it started, now. Nothing happens to one that has ended.
+    pub fn kill(&self) {
+        let mut child = self.child();
+        if self.killed.swap(true, Ordering::AcqRel) {
+            return;
         }
-        self.ended
+        if let Ok(Some(pid)) = i32::try_from(self.pid).map(Pid::from_raw) {
+            // The group may hold children of a program that has itself ended.
+            let _ = rustix::process::kill_process_group(pid, Signal::KILL);
+        }
+        let _ = child.wait();
     }
 
     /// Waits until it has ended by itself and all of its output was read.
-    pub fn wait_exit(&mut self) -> ExitStatus {
+    pub fn wait_exit(&self) -> ExitStatus {
+        self.wait_exit_within(EXIT_WAIT_MAX)
+    }
+
+    /// [`Self::wait_exit`] with a bound of one's own.
+    pub fn wait_exit_within(&self, bound: Duration) -> ExitStatus {
         let what = format!("the end of {}", self.name);
-        let status = wait_until_for(EXIT_WAIT_MAX, &what, || self.poll_exit());
+        let status = wait_until_for(bound, &what, || self.poll_exit());
         wait_until_for(EXIT_WAIT_MAX, &what, || {
             (self.output.lock().open_streams == 0).then_some(())
         });
@@ -375,11 +416,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if let Ok(Some(pid)) = i32::try_from(self.child.id()).map(Pid::from_raw) {
-            // The group may hold children of a program that has itself ended.
-            let _ = rustix::process::kill_process_group(pid, Signal::KILL);
-        }
-        let _ = self.child.wait();
+        self.kill();
     }
 }
 

@@ -73,6 +73,14 @@ impl Authority {
         self.issue_valid(name, Validity::Long)
     }
 
+    /// A certificate for a server that has all of these names and addresses.
+    #[must_use]
+    pub fn issue_for(&self, names: &[&str]) -> Issued {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let params = CertificateParams::new(names).expect("names and addresses");
+        self.sign(params)
+    }
+
     /// A certificate that is valid then.
     #[must_use]
     pub fn issue_valid(&self, name: &str, validity: Validity) -> Issued {
@@ -81,16 +89,20 @@ impl Authority {
             params.subject_alt_names = vec![rcgen::SanType::DnsName(name)];
         }
         params.distinguished_name.push(DnType::CommonName, name);
-        params.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ServerAuth,
-            ExtendedKeyUsagePurpose::ClientAuth,
-        ];
         match validity {
             Validity::Long => {}
             Validity::Over => params.not_after = date_time_ymd(2001, 1, 1),
             Validity::Later => params.not_before = date_time_ymd(3001, 1, 1),
             Validity::For(time) => params.not_after = (SystemTime::now() + time).into(),
         }
+        self.sign(params)
+    }
+
+    fn sign(&self, mut params: CertificateParams) -> Issued {
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
         let key = KeyPair::generate().expect("a key can be made");
         let certificate = params
             .signed_by(&key, &self.issuer)

@@ -72,7 +72,7 @@ impl HaProxy {
             + &backends.collect::<String>();
         let configuration = NamedTempFile::new().expect("a temporary file can be made");
         std::fs::write(configuration.path(), text).expect("the configuration can be written");
-        let mut process = Process::start("haproxy", tool::haproxy(), |command| {
+        let process = Process::start("haproxy", tool::haproxy(), |command| {
             command.args(["-db", "-f"]).arg(configuration.path());
         });
         wait_until("HAProxy to listen", || {
