@@ -1,4 +1,4 @@
-//! Does a real API server take the CRD, and do with it what the documents say?
+//! Does a real API server take the CRD, and do with it what the documents say? Does it keep a published table, and a Lease?
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,8 +9,10 @@
 
 mod cluster;
 mod definition;
+mod lease;
 mod refusal;
 mod source;
+mod table;
 
 use fixgw_e2e::api::{Answer, Sent};
 use fixgw_e2e::apiserver::ApiServer;
@@ -47,4 +49,31 @@ fn with_definition() -> (ApiServer, Answer) {
         (server.get(&sessions()).code == 200).then_some(())
     });
     (server, said)
+}
+
+/// A client with every right; to be made inside a runtime.
+async fn client(server: &ApiServer) -> kube::Client {
+    let kubeconfig = kube::config::Kubeconfig::read_from(server.kubeconfig()).unwrap();
+    let options = kube::config::KubeConfigOptions::default();
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options);
+    kube::Client::try_from(config.await.unwrap()).unwrap()
+}
+
+/// Runs a test's other half.
+fn run<T>(test: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    runtime.unwrap().block_on(test)
+}
+
+/// What a channel shows once it is so, within the bound of every wait.
+async fn shown<T: Clone + std::fmt::Debug>(
+    what: &str,
+    channel: &mut tokio::sync::watch::Receiver<T>,
+    is_so: impl FnMut(&T) -> bool,
+) -> T {
+    let waited = tokio::time::timeout(fixgw_e2e::process::EVENT_WAIT_MAX, channel.wait_for(is_so));
+    let waited = waited.await.map(|shown| shown.unwrap().clone());
+    waited.unwrap_or_else(|_| panic!("waited in vain for {what}: {:?}", *channel.borrow()))
 }

@@ -22,15 +22,18 @@ use crate::world::{Located, ObjectName, Objects};
 
 /// Version of what is written here. A reader refuses another one.
 pub const FORMAT: &str = "1";
-/// Bytes of an image's piece, and of a chunk's FIXSessions before they are packed. A ConfigMap takes 1 MiB, and bytes that
-/// cannot be packed grow by less than a hundredth.
+/// Bytes of an image's piece: so few that not much is written when one route leads elsewhere, which changes one piece and the
+/// first, and so many that a new route, which changes all, is not written in dozens of requests.
+const PIECE_BYTES: usize = 256 * 1024;
+/// Bytes of a chunk before they are packed. A ConfigMap takes 1 MiB, and bytes that cannot be packed grow by less than a
+/// hundredth.
 const PLAIN_BYTES_MAX: usize = 512 * 1024;
 /// FIXSessions of one chunk: few enough that writing them is quick, and so many that 200,000 make about a thousand chunks.
 const CHUNK_SESSIONS_MAX: usize = 256;
 /// Bytes of a chunk as it is stored.
 pub const CHUNK_BYTES_MAX: usize = 700 * 1024;
-/// ConfigMaps of one table: the largest image has 192 pieces, and 200,000 FIXSessions are in 1,024 to 1,500 chunks.
-pub const CHUNKS_MAX: usize = 2_048;
+/// ConfigMaps of one table: the largest image has 384 pieces, and 200,000 FIXSessions are in 1,024 to 1,500 chunks.
+pub const CHUNKS_MAX: usize = 3_072;
 /// Bytes that say how many there are after unpacking.
 const LENGTH_BYTES: usize = 4;
 /// Characters of a chunk's name: 160 bits, so that nobody can make two chunks of one name.
@@ -353,6 +356,7 @@ pub type Contents = BTreeMap<ChunkId, Arc<Content>>;
 #[derive(Debug, Default)]
 pub struct Memo {
     published: Option<Arc<Published>>,
+    pieces: Vec<Chunk>,
     chunks: BTreeMap<Place, Chunk>,
 }
 
@@ -394,14 +398,23 @@ pub fn encode(published: &Arc<Published>, memo: &mut Memo) -> Result<Encoded, Ex
             run: 0,
         },
     )?;
-    let image = published.table.image().chunks(PLAIN_BYTES_MAX);
-    let pieces = image.map(|piece| Chunk::pack(Part::Table, piece));
-    let all: Vec<Chunk> = pieces.chain(chunks.values().cloned()).collect();
+    let old_image = before.published.as_ref().map(|it| it.table.image());
+    let old_pieces = old_image.unwrap_or_default().chunks(PIECE_BYTES);
+    let mut old_pieces = old_pieces.zip(&before.pieces);
+    let image = published.table.image().chunks(PIECE_BYTES);
+    let pieces: Vec<Chunk> = image
+        .map(|piece| match old_pieces.next() {
+            Some((old, chunk)) if old == piece => chunk.clone(),
+            Some(_) | None => Chunk::pack(Part::Table, piece),
+        })
+        .collect();
+    let all: Vec<Chunk> = pieces.iter().chain(chunks.values()).cloned().collect();
     if all.len() > CHUNKS_MAX {
         return Err(Excess::Chunks(all.len()));
     }
     *memo = Memo {
         published: Some(published.clone()),
+        pieces,
         chunks,
     };
     let ids = all.iter().map(|chunk| (chunk.part, chunk.id.clone()));
@@ -508,7 +521,7 @@ mod tests {
         Arc::new(Located {
             object: serde_json::from_str(&spec).unwrap(),
             origin: None,
-            places: Default::default(),
+            places: crate::world::Places::default(),
             identity: None,
         })
     }
