@@ -548,7 +548,7 @@ mod tests {
         let Saved {
             table, sessions, ..
         } = pipeline.advance(1_000, revision).saved.unwrap();
-        Arc::new(Published { table, sessions })
+        Arc::new(Published { sessions, table })
     }
 
     fn read(encoded: &Encoded) -> Result<Published, Corrupt> {
@@ -619,7 +619,10 @@ mod tests {
                 bad[at] = if bad[at] == b'1' { b'2' } else { b'1' };
                 let bad = String::from_utf8(bad).unwrap();
                 assert!(with(key, &bad).is_err(), "{key}: {bad}");
-                assert!(with(key, &value[..at]).is_err(), "{key} cut at {at}");
+                assert!(
+                    with(key, value.get(..at).unwrap()).is_err(),
+                    "{key} cut at {at}"
+                );
             }
             let mut data = good.clone();
             data.remove(key);
@@ -662,7 +665,7 @@ mod tests {
                     all = all
                         .iter()
                         .map(|(name, it)| (name.clone(), Arc::new((**it).clone())))
-                        .collect()
+                        .collect();
                 }
             }
             let published = published(all.clone(), 77);
