@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod chart;
 mod cluster;
 mod definition;
 mod lease;

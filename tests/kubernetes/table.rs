@@ -5,7 +5,8 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fixgw_e2e::apiserver::{ApiServer, Sent};
+use fixgw_e2e::api::Sent;
+use fixgw_e2e::apiserver::ApiServer;
 use fixgw_e2e::process::EVENT_WAIT_MAX;
 use fixgw_e2e::tool;
 use fixgw_operator::kubernetes::lease::{self, LeaseName};
