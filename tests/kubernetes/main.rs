@@ -13,6 +13,7 @@ mod definition;
 mod lease;
 mod refusal;
 mod source;
+mod status;
 mod table;
 
 use fixgw_e2e::api::{Answer, Sent};
