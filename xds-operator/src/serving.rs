@@ -17,8 +17,8 @@ use crate::message::count;
 use crate::receive::fleet::{AllSessions, Fleet, ProxyView};
 use crate::receive::lag::Lag;
 use crate::receive::peers::Peers;
+use crate::receive::rejections::Rejections;
 use crate::said::{Counts, Said, Speaker};
-use crate::status::conditions::Rejections;
 use crate::status::notices::Notices;
 use crate::status::{self, Status};
 use crate::xds::Snapshot;
@@ -96,13 +96,15 @@ impl Serving {
         let revision = watch::Sender::new(first.revision);
         let (snapshots, served) = watch::channel(first);
         let published = served.clone();
-        let (server, outputs) = Server::new(settings, served, peers);
+        let (server, outputs) = Server::new(settings, served, peers.clone());
         let (stop, stopped) = oneshot::channel::<()>();
         let server = tokio::spawn(server.serve(listener, async {
             let _ = stopped.await;
         }));
         let held = watch::Sender::new(0);
-        let rejections = watch::Sender::new(Arc::default());
+        let rejections = peers
+            .as_deref()
+            .map_or_else(watch::Sender::default, Peers::rejections);
         let mut serving = Self {
             fleet: outputs.fleet.clone(),
             sessions: outputs.sessions.clone(),
@@ -199,11 +201,9 @@ fn tell(
             while let Some(event) = events.recv().await {
                 rejections.send_if_modified(|known| match &event.what {
                     What::Rollout(happened) => Arc::make_mut(known).observe(&event.node, happened),
-                    What::Disconnected => Arc::make_mut(known).forget(&event.node),
-                    What::Connected { .. }
-                    | What::Refused { .. }
-                    | What::VmUses { .. }
-                    | What::VmGone { .. } => false,
+                    What::Connected { .. } => Arc::make_mut(known).connected(&event.node),
+                    What::Disconnected => Arc::make_mut(known).disconnected(&event.node),
+                    What::Refused { .. } | What::VmUses { .. } | What::VmGone { .. } => false,
                 });
                 of_events.say(&Said::gateway(severity(&event), event.to_string()));
             }

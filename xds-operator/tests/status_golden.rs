@@ -26,10 +26,11 @@ use fixgw_operator::pipeline::resolve::Endpoints;
 use fixgw_operator::pipeline::set::Accepted;
 use fixgw_operator::pipeline::validate::validate;
 use fixgw_operator::receive::fleet::{Fleet, ProxyView};
+use fixgw_operator::receive::rejections::Rejections;
 use fixgw_operator::receive::sessions::{OfTarget, Sessions};
 use fixgw_operator::receive::vms::VmView;
 use fixgw_operator::status::conditions::{
-    Counting, Decided, Known, Publication, Rejections, Served, Since, View, Whose,
+    Counting, Decided, Known, Publication, Served, Since, View, Whose,
 };
 use fixgw_operator::status::transitions;
 use fixgw_operator::world::held::{HeldStatus, HeldStatuses, Lifecycle, Observed};

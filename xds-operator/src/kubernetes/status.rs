@@ -23,7 +23,8 @@ use crate::api::status::FIXSessionStatus;
 use crate::api::{API_VERSION, GROUP, KIND, PLURAL};
 use crate::message::{About, Message, clean_text};
 use crate::receive::fleet::{AllSessions, Fleet};
-use crate::status::conditions::{Decided, Known, Publication, Rejections, Served};
+use crate::receive::rejections::Rejections;
+use crate::status::conditions::{Decided, Known, Publication, Served};
 use crate::status::planner::{Outcome, Planner, Write};
 use crate::status::transitions;
 use crate::world::ObjectName;
@@ -57,7 +58,7 @@ pub struct Inputs {
     pub fleet: watch::Receiver<Arc<Fleet>>,
     /// `Outputs::sessions`
     pub sessions: watch::Receiver<Arc<AllSessions>>,
-    /// What gateways refused: `Rejections::observe` with each `What::Rollout`, `Rejections::forget` with each `What::Disconnected`.
+    /// What gateways refused.
     pub rejections: watch::Receiver<Arc<Rejections>>,
 }
 

@@ -11,6 +11,7 @@ pub mod fleet;
 pub mod lag;
 pub mod logs;
 pub mod peers;
+pub mod rejections;
 pub mod report;
 pub mod sessions;
 pub mod vms;

@@ -10,14 +10,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use fixgw_core::report::{METHOD, SERVICE, VmReport, VmReportAnswer};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tonic::Request;
 use tonic::codegen::http::uri::PathAndQuery;
+use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tonic_prost::ProstCodec;
 
+use super::rejections::Rejections;
+
 /// The metadata key of a report that was passed on.
 pub const PASSED_ON: &str = "fixgw-passed-on";
+/// The metadata key of what the report's gateway has refused, as the replica that it asks knows it.
+const REJECTED: &str = "fixgw-rejected-bin";
 /// Replicas beside this one. Nobody needs so many.
 pub const PEERS_MAX: usize = 16;
 /// How long one is waited for: a gateway's next report waits, too.
@@ -29,6 +35,7 @@ pub const SILENT: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub struct Peers {
     by_address: Mutex<BTreeMap<SocketAddr, Peer>>,
+    rejections: watch::Sender<Arc<Rejections>>,
 }
 
 #[derive(Clone, Debug)]
@@ -48,14 +55,30 @@ impl Peers {
         }
     }
 
+    /// What gateways refused, of which the replicas tell each other.
+    #[must_use]
+    pub fn rejections(&self) -> watch::Sender<Arc<Rejections>> {
+        self.rejections.clone()
+    }
+
+    /// What one of them tells beside a report of this gateway.
+    pub fn heard_rejections<T>(&self, node: &str, request: &Request<T>) {
+        let told = request.metadata().get_bin(REJECTED);
+        if let Some(told) = told.and_then(|told| told.to_bytes().ok()) {
+            self.rejections
+                .send_if_modified(|known| Arc::make_mut(known).heard(node, &told));
+        }
+    }
+
     /// Hands a report to all of them. Gives the lowest number of a report that they know: what follows it, one of them lacks.
     pub async fn pass_on(self: &Arc<Self>, report: &VmReport) -> Option<u64> {
         let now = Instant::now();
+        let rejected = self.rejections.borrow().to_tell(&report.node_id);
         let mut answers = JoinSet::new();
         for (address, peer) in self.peers().iter() {
             if peer.silent_until.is_none_or(|until| until <= now) {
                 let (peers, address) = (self.clone(), *address);
-                let answer = told(peer.channel.clone(), report.clone());
+                let answer = told(peer.channel.clone(), report.clone(), rejected.clone());
                 answers.spawn(async move {
                     let answer = answer.await;
                     peers.heard(address, answer.is_some());
@@ -98,11 +121,15 @@ impl Peer {
 }
 
 /// None: it did not answer, or could not take the report.
-async fn told(channel: Channel, report: VmReport) -> Option<u64> {
+async fn told(channel: Channel, report: VmReport, rejected: Option<Vec<u8>>) -> Option<u64> {
     let mut request = Request::new(report);
     request
         .metadata_mut()
-        .insert(PASSED_ON, tonic::metadata::MetadataValue::from_static("1"));
+        .insert(PASSED_ON, MetadataValue::from_static("1"));
+    if let Some(rejected) = rejected {
+        let rejected = MetadataValue::from_bytes(&rejected);
+        request.metadata_mut().insert_bin(REJECTED, rejected);
+    }
     let path = PathAndQuery::try_from(format!("/{SERVICE}/{METHOD}")).ok()?;
     let mut grpc = tonic::client::Grpc::new(channel);
     let codec: ProstCodec<VmReport, VmReportAnswer> = ProstCodec::default();

@@ -99,6 +99,9 @@ impl<T: TakeReports> UnaryService<VmReport> for Report<T> {
     fn call(&mut self, request: Request<VmReport>) -> Self::Future {
         let taker = self.taker.clone();
         let is_first_hand = !request.metadata().contains_key(PASSED_ON);
+        if let Some(peers) = self.peers.as_ref().filter(|_| !is_first_hand) {
+            peers.heard_rejections(&request.get_ref().node_id, &request);
+        }
         let peers = self.peers.clone().filter(|_| is_first_hand);
         let report = request.into_inner();
         Box::pin(async move {

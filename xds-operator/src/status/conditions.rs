@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use fixgw_core::names::RESOURCE_ROUTES;
 use fixgw_core::redact::{self, Disclosure, FieldValue};
 use fixgw_core::rule::Target;
 use fixgw_core::wire::Tag;
@@ -28,10 +27,10 @@ use crate::pipeline::publish::Published;
 use crate::pipeline::resolve::{Asked, Endpoints, Resolver, Unresolved};
 use crate::pipeline::translate;
 use crate::receive::fleet::{AllSessions, Fleet};
+use crate::receive::rejections::{REJECTION_CHARS_MAX, Rejected, Rejections};
 use crate::receive::sessions::OfRoute;
 use crate::world::held::{HeldStatus, Lifecycle, Observed};
 use crate::world::{Kind, Located, ObjectName, Objects, RulesHalf};
-use crate::xds::rollout::Happened;
 
 /// Reasons of conditions, and of the Events that tell of them. They are an interface: scripts go by them.
 pub mod reason {
@@ -81,10 +80,6 @@ pub mod reason {
 
 /// Bytes of a condition's message. Kubernetes takes 32 KiB; a screen takes less.
 const MESSAGE_CHARS_MAX: usize = 2_048;
-/// Characters of what a proxy says when it refuses something.
-const REJECTION_CHARS_MAX: usize = 256;
-/// Proxies whose refusals are kept, and resources of each that are.
-const REJECTIONS_MAX: usize = 1_024;
 /// Source ranges that are listed in `match`.
 const RANGES_SHOWN_MAX: usize = 3;
 
@@ -118,61 +113,6 @@ pub struct Served {
     pub published: Arc<Published>,
     /// Services and EndpointSlices as they count now.
     pub endpoints: Arc<Endpoints>,
-}
-
-/// What gateways refused and have not taken since, by `node.id`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rejections(BTreeMap<String, Rejected>);
-
-/// What one gateway refused.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Rejected {
-    /// The routes, in its words.
-    table: Option<String>,
-    /// Of a target, by name. Whether it took that after all, nobody says before the target goes or the gateway comes anew.
-    targets: BTreeMap<String, String>,
-}
-
-impl Rejections {
-    /// Takes in what happened at a gateway; whether that changed anything.
-    pub fn observe(&mut self, node: &str, happened: &Happened) -> bool {
-        match happened {
-            Happened::Rejected { names, text, .. } => self.reject(node, names, text),
-            Happened::TableAcknowledged { .. } => {
-                let known = self.0.get_mut(node);
-                known.is_some_and(|rejected| rejected.table.take().is_some())
-            }
-            Happened::Removed { clusters } => self.0.get_mut(node).is_some_and(|rejected| {
-                let before = rejected.targets.len();
-                rejected
-                    .targets
-                    .retain(|target, _| !clusters.contains(target));
-                rejected.targets.len() < before
-            }),
-            Happened::Behind { .. } => false,
-        }
-    }
-
-    fn reject(&mut self, node: &str, names: &[String], text: &str) -> bool {
-        if self.0.len() >= REJECTIONS_MAX && !self.0.contains_key(node) {
-            return false;
-        }
-        let text = clean_text(text, REJECTION_CHARS_MAX);
-        let rejected = self.0.entry(node.to_owned()).or_default();
-        for name in names {
-            if name == RESOURCE_ROUTES {
-                rejected.table = Some(text.clone());
-            } else if rejected.targets.len() < REJECTIONS_MAX {
-                rejected.targets.insert(name.clone(), text.clone());
-            }
-        }
-        true
-    }
-
-    /// It went away, and is given everything anew.
-    pub fn forget(&mut self, node: &str) -> bool {
-        self.0.remove(node).is_some()
-    }
 }
 
 /// All that statuses are made of.
@@ -744,7 +684,7 @@ impl<'k> View<'k> {
 fn gateways(known: &Known) -> Vec<Gateway<'_>> {
     let proxies = known.fleet.proxies.iter();
     let gateways = proxies.filter_map(|(node, proxy)| {
-        let rejected = known.rejections.0.get(node);
+        let rejected = known.rejections.of(node);
         let revisions = proxy.vms.iter().map(|vm| vm.table_revision);
         let newest = revisions.clone().max()?;
         (newest > 0 || rejected.is_some()).then(|| Gateway {

@@ -1,0 +1,175 @@
+//! What have gateways refused, and not taken since? Pure.
+//!
+//! Each gateway asks one replica, and that one hears what it refuses. The others are told with the gateway's reports, so that whoever
+//! leads can say it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fixgw_core::names::RESOURCE_ROUTES;
+use serde::{Deserialize, Serialize};
+
+use crate::message::clean_text;
+use crate::xds::rollout::Happened;
+
+/// Characters of what a gateway says when it refuses something.
+pub const REJECTION_CHARS_MAX: usize = 256;
+/// Gateways whose refusals are kept, and resources of each that are.
+const REJECTIONS_MAX: usize = 1_024;
+/// Resources that other replicas are told of, and the bytes of all that.
+const TOLD_MAX: usize = 8;
+const TOLD_BYTES_MAX: usize = 6 * 1_024;
+
+/// What gateways refused and have not taken since.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rejections {
+    by_node: BTreeMap<String, Rejected>,
+    /// Those that ask this replica.
+    ours: BTreeSet<String>,
+}
+
+/// What one gateway refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rejected {
+    /// The routes, in its words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
+    /// Of a target, by name. Whether it took that after all, nobody says before the target goes or the gateway comes anew.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub targets: BTreeMap<String, String>,
+}
+
+impl Rejections {
+    /// What a gateway refused.
+    #[must_use]
+    pub fn of(&self, node: &str) -> Option<&Rejected> {
+        self.by_node.get(node)
+    }
+
+    /// It asks this replica from now on, and is given everything anew.
+    pub fn connected(&mut self, node: &str) -> bool {
+        if self.ours.len() < REJECTIONS_MAX {
+            self.ours.insert(node.to_owned());
+        }
+        self.by_node.remove(node).is_some()
+    }
+
+    /// It asks this replica no more.
+    pub fn disconnected(&mut self, node: &str) -> bool {
+        self.ours.remove(node);
+        self.by_node.remove(node).is_some()
+    }
+
+    /// Takes in what happened at a gateway; whether that changed anything.
+    pub fn observe(&mut self, node: &str, happened: &Happened) -> bool {
+        match happened {
+            Happened::Rejected { names, text, .. } => self.reject(node, names, text),
+            Happened::TableAcknowledged { .. } => {
+                let known = self.by_node.get_mut(node);
+                known.is_some_and(|rejected| rejected.table.take().is_some())
+            }
+            Happened::Removed { clusters } => self.by_node.get_mut(node).is_some_and(|rejected| {
+                let before = rejected.targets.len();
+                rejected
+                    .targets
+                    .retain(|target, _| !clusters.contains(target));
+                rejected.targets.len() < before
+            }),
+            Happened::Behind { .. } => false,
+        }
+    }
+
+    /// What other replicas are told of a gateway; none: it does not ask this one.
+    #[must_use]
+    pub fn to_tell(&self, node: &str) -> Option<Vec<u8>> {
+        self.ours.get(node)?;
+        let rejected = self.by_node.get(node);
+        let shortened = rejected.map_or_else(Rejected::default, |rejected| Rejected {
+            table: rejected.table.clone(),
+            targets: rejected
+                .targets
+                .iter()
+                .take(TOLD_MAX)
+                .map(|(name, text)| (name.clone(), text.clone()))
+                .collect(),
+        });
+        serde_json::to_vec(&shortened)
+            .ok()
+            .filter(|bytes| bytes.len() <= TOLD_BYTES_MAX)
+    }
+
+    /// What another replica tells of a gateway that asks it; whether that changed anything.
+    pub fn heard(&mut self, node: &str, bytes: &[u8]) -> bool {
+        if self.ours.contains(node) || bytes.len() > TOLD_BYTES_MAX {
+            return false;
+        }
+        let Ok(rejected) = serde_json::from_slice::<Rejected>(bytes) else {
+            return false;
+        };
+        if rejected == Rejected::default() {
+            return self.by_node.remove(node).is_some();
+        }
+        if self.by_node.get(node) == Some(&rejected) || !self.has_room_for(node) {
+            return false;
+        }
+        self.by_node.insert(node.to_owned(), rejected);
+        true
+    }
+
+    fn has_room_for(&self, node: &str) -> bool {
+        self.by_node.len() < REJECTIONS_MAX || self.by_node.contains_key(node)
+    }
+
+    fn reject(&mut self, node: &str, names: &[String], text: &str) -> bool {
+        if !self.has_room_for(node) {
+            return false;
+        }
+        let text = clean_text(text, REJECTION_CHARS_MAX);
+        let rejected = self.by_node.entry(node.to_owned()).or_default();
+        for name in names {
+            if name == RESOURCE_ROUTES {
+                rejected.table = Some(text.clone());
+            } else if rejected.targets.len() < REJECTIONS_MAX {
+                rejected.targets.insert(name.clone(), text.clone());
+            }
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::xds::rollout::Follows;
+    use crate::xds::session::Kind;
+
+    fn refused(name: &str) -> Happened {
+        Happened::Rejected {
+            kind: Kind::Cluster,
+            names: vec![name.to_owned()],
+            text: "no".to_owned(),
+            follows: Follows::NotSentAgain,
+        }
+    }
+
+    #[test]
+    fn who_hears_a_refusal_tells_the_others_until_it_is_over() {
+        let (mut hears, mut leads) = (Rejections::default(), Rejections::default());
+        assert!(hears.to_tell("gw").is_none(), "it asks another");
+        hears.connected("gw");
+        hears.observe("gw", &refused(RESOURCE_ROUTES));
+        let told = hears.to_tell("gw").unwrap_or_default();
+        assert!(leads.heard("gw", &told));
+        assert!(!leads.heard("gw", &told), "no news");
+        assert_eq!(leads.of("gw"), hears.of("gw"));
+        hears.observe("gw", &Happened::TableAcknowledged { revision: 1 });
+        assert!(leads.heard("gw", &hears.to_tell("gw").unwrap_or_default()));
+        assert_eq!(leads.of("gw"), None);
+        // Of what asks us, nobody else knows better.
+        leads.connected("gw");
+        assert!(!leads.heard("gw", &told));
+        leads.disconnected("gw");
+        assert!(leads.heard("gw", &told));
+        assert!(!leads.heard("gw", b"{\"table\":1}"));
+    }
+}
