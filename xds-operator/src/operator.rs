@@ -7,6 +7,7 @@
 
 mod stage;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -33,6 +34,7 @@ use crate::receive::peers::Peers;
 use crate::said::{Said, Speaker};
 use crate::serving::{Plan, Serving};
 use crate::source::kubernetes::{self as cluster, Namespaces};
+use crate::world::ObjectName;
 use crate::world::held::Observed;
 use crate::xds::server::ServeError;
 
@@ -215,6 +217,7 @@ impl Parts {
         say_each(complaints, speaker);
         say_each(tended, speaker);
         tell_standing(following.troubles, Clone::clone, speaker);
+        tokio::spawn(tell_in_force(pointed.clone(), following.in_force));
         tell_standing(pointed.clone(), faults, speaker);
         let heard = Heard {
             observed: following.observed.clone(),
@@ -274,6 +277,30 @@ where
             }
         }
     });
+}
+
+/// Tells the source which Services the routes in force lead to, so that all others may change as they like. Those of the table before
+/// are among them: it may be served for a moment longer.
+async fn tell_in_force(
+    mut pointed: watch::Receiver<Option<Pointed>>,
+    in_force: watch::Sender<Option<Arc<BTreeSet<ObjectName>>>>,
+) {
+    let mut before = BTreeSet::new();
+    let mut told = None;
+    loop {
+        let table = pointed
+            .borrow_and_update()
+            .as_ref()
+            .and_then(|it| it.table.clone());
+        if let Some(table) = table.filter(|table| told != Some(table.table.revision())) {
+            let now = cluster::services_of(&table.sessions);
+            in_force.send_replace(Some(Arc::new(&before | &now)));
+            (before, told) = (now, Some(table.table.revision()));
+        }
+        if pointed.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// What is wrong with the published table.

@@ -31,7 +31,7 @@ use self::trouble::{Cause, Now, Troubles};
 use crate::api::{self, FIXSessionSpec};
 use crate::message::Message;
 pub use crate::world::held::{HeldStatus, HeldStatuses, Lifecycle, Observed};
-use crate::world::{EndpointSlice, ObjectName, Service};
+use crate::world::{EndpointSlice, ObjectName, Objects, Service};
 
 /// Namespaces that are followed one by one. Each has three watches of its own; whoever has more lets the operator see all.
 pub const NAMESPACES_MAX: usize = 100;
@@ -115,6 +115,15 @@ pub struct Following {
     pub in_force: watch::Sender<Option<Arc<BTreeSet<ObjectName>>>>,
     /// Ends when something is wrong with our own machinery, and nothing is followed any more.
     pub task: JoinHandle<()>,
+}
+
+/// The Services that these lead to.
+#[must_use]
+pub fn services_of(sessions: &Objects<FIXSessionSpec>) -> BTreeSet<ObjectName> {
+    let services = sessions.iter().map(|(name, session)| {
+        ObjectName::new(&name.namespace, &session.object.target.service.name)
+    });
+    services.collect()
 }
 
 /// Follows the objects of these namespaces. Must be called within a runtime.
