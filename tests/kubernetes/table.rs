@@ -88,8 +88,11 @@ fn revision(pointed: &Pointed) -> u64 {
 }
 
 fn assert_same(one: &Published, other: &Published) {
-    assert_eq!(one.table.image(), other.table.image());
-    assert_eq!(one.sessions, other.sessions);
+    let (image, sessions) = (
+        one.table.image() == other.table.image(),
+        one.sessions == other.sessions,
+    );
+    assert!(image && sessions, "image {image}, sessions {sessions}");
 }
 
 /// Follows, and waits until it has seen what there is.

@@ -734,6 +734,9 @@ mod tests {
 
     #[test]
     fn a_chunk_that_would_be_huge_when_unpacked_is_refused() {
+        let chunk = Chunk::pack(Part::Table, &vec![0; PLAIN_BYTES_MAX + 1]);
+        let refused = open(Part::Table, &chunk.id, &chunk.bytes).unwrap_err();
+        assert_eq!(refused, Corrupt::Packed(chunk.id));
         let bytes = [&u32::MAX.to_le_bytes()[..], &[0xff; 64]].concat();
         let id = ChunkId::of(&bytes);
         assert_eq!(
