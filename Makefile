@@ -1,6 +1,6 @@
 # What people type. The work is in scripts/, one script for each; each sets up what it needs.
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-kubernetes build bench attack attack-haproxy faults fuzz fmt generate clean clean-tools
+.PHONY: help demo up test test-kubernetes build images bench attack attack-haproxy faults fuzz fmt generate clean clean-tools
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,10 @@ build: ## the filter and the programs, for use
 	@scripts/setup
 	@scripts/build-filter
 	@scripts/env cargo build --release -p fixgw-operator -p fixgw-reject-engine
+
+images: build ## the file trees of the container images, in target/images; docs/images.md says what comes next
+	@rm -rf target/images
+	@for image in operator gateway reject-engine; do scripts/image-tree $$image target/images/$$image || exit; done
 
 bench: ## the figures
 	@scripts/bench

@@ -18,6 +18,7 @@ mod existing;
 mod gone;
 mod harness;
 mod hold;
+mod images;
 mod loss;
 mod pod;
 mod proxy;

@@ -237,6 +237,10 @@ fn each_listener_shows_its_own_secret_and_a_renewed_one_reaches_new_connections_
         );
         found.values().any(|count| *count > 0).then_some(())
     });
+    let told = pod.probe("GET /stats/prometheus");
+    let counter =
+        "envoy_sds_key_rotation_failed{envoy_xds_resource_name=\"fixgw-certificate-fix-mutual\"} 1";
+    assert!(told.contains(counter), "{told}");
     let after = secure(&pod, "fix-mutual", &renewed);
     assert_eq!(after.shown(), new.der());
     for session in [&mut live, &mut beside, &mut next] {

@@ -33,6 +33,7 @@ pub mod fixture;
 pub mod flock;
 pub mod gateway;
 pub mod hostile;
+pub mod image;
 pub mod impostor;
 pub mod inside;
 pub mod memory;
