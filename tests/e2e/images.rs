@@ -187,7 +187,7 @@ fn the_three_images_together_are_a_gateway() {
     assert_eq!(refused.status.code(), Some(2), "{said}");
     assert!(said.contains("Read-only file system"), "{said}");
 
-    let mut pod = image.start(
+    let pod = image.start(
         "gateway",
         &[gateway, "gateway", "--config", "/etc/fixgw/gateway.yaml"],
     );
@@ -214,7 +214,7 @@ fn the_three_images_together_are_a_gateway() {
     });
     // The hook before a stop.
     let admin = admin.to_string();
-    let mut drain = image.start(
+    let drain = image.start(
         "drain",
         &[gateway, "drain", "--admin", &admin, "--timeout", "1h"],
     );
