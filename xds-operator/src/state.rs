@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::api::FIXSessionSpec;
 use crate::pipeline::Saved;
 use crate::pipeline::resolve::Endpoints;
-use crate::world::{EndpointSlice, Located, ObjectName, Objects, Service};
+use crate::world::{EndpointSlice, Located, ObjectName, Objects, Place, Service};
 
 /// First eight bytes of the file.
 pub const MAGIC: [u8; 8] = *b"FIXGWST1";
@@ -280,6 +280,7 @@ fn decode(bytes: &[u8], directory: &str, shown: &str) -> Result<Saved, StateErro
             services: content.services.into_iter().collect(),
             slices: content.slices.into_iter().collect(),
             extra: Vec::new(),
+            place: Place::Directory,
         },
     })
 }

@@ -547,6 +547,16 @@ pub struct RulesHalf {
     pub paused: Option<Pause>,
 }
 
+/// Where objects are written, for advice on what to write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// In files; endpoints can be given on the command line, too.
+    #[default]
+    Directory,
+    /// At an API server, where controllers write EndpointSlices.
+    Cluster,
+}
+
 /// The half that counts at once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EndpointsHalf {
@@ -556,6 +566,8 @@ pub struct EndpointsHalf {
     pub slices: Objects<EndpointSlice>,
     /// From the command line.
     pub extra: Vec<ExtraEndpoint>,
+    /// Where they are written.
+    pub place: Place,
     /// What could not be read.
     pub faults: Faults,
 }

@@ -35,8 +35,8 @@ use fixgw_operator::status::conditions::{
 use fixgw_operator::status::transitions;
 use fixgw_operator::world::held::{HeldStatus, HeldStatuses, Lifecycle, Observed};
 use fixgw_operator::world::{
-    EndpointSlice, Fault, Faults, Identity, Kind, Located, ObjectName, Objects, Places, RulesHalf,
-    Scope, Service, ServicePort, World,
+    EndpointSlice, Fault, Faults, Identity, Kind, Located, ObjectName, Objects, Place, Places,
+    RulesHalf, Scope, Service, ServicePort, World,
 };
 use fixgw_operator::xds::rollout::{Follows, Happened};
 
@@ -264,6 +264,7 @@ fn endpoints() -> Endpoints {
         services: services.into(),
         slices: slices.into(),
         extra: Vec::new(),
+        place: Place::Cluster,
     }
 }
 

@@ -13,7 +13,7 @@ use crate::api::ProxyVersion;
 use crate::message::{About, Message};
 use crate::tcp_timeout::TcpTimeout;
 use crate::world::{
-    EndpointSlice, EndpointsHalf, ExtraEndpoint, Faults, Kind, Located, ObjectName, Objects,
+    EndpointSlice, EndpointsHalf, ExtraEndpoint, Faults, Kind, Located, ObjectName, Objects, Place,
     Service,
 };
 
@@ -26,6 +26,8 @@ pub struct Endpoints {
     pub slices: Objects<EndpointSlice>,
     /// From the command line.
     pub extra: Vec<ExtraEndpoint>,
+    /// Where they are written.
+    pub place: Place,
 }
 
 impl Endpoints {
@@ -41,6 +43,7 @@ impl Endpoints {
                 &half.faults,
             ),
             extra: half.extra.clone(),
+            place: half.place,
         };
         let told = half.faults.list.iter().map(|fault| {
             let known = fault

@@ -14,7 +14,7 @@ use fixgw_core::table::Table;
 use super::resolve::{Asked, Endpoints, Resolver, Unresolved};
 use crate::api::FIXSessionSpec;
 use crate::message::{About, Message};
-use crate::world::{Kind, Located, ObjectName, Objects};
+use crate::world::{Kind, Located, ObjectName, Objects, Place};
 use crate::xds::Snapshot;
 
 /// Makes a snapshot, and says which targets have nobody. `image` is the table's, shared between snapshots.
@@ -47,7 +47,7 @@ pub fn translate(
         }
         let addresses = answer.unwrap_or_else(|reason| {
             let users = users.get(&target).map_or(&[][..], Vec::as_slice);
-            messages.push(unresolved_message(name, &reason, users));
+            messages.push(unresolved_message(name, &reason, users, endpoints.place));
             Vec::new()
         });
         resolved.insert(target, addresses);
@@ -69,22 +69,31 @@ pub fn unanswered(target: &str, endpoints: &Endpoints) -> Option<(String, String
     let answer = asked.map_or(Err(Unresolved::NoService), |asked| {
         Resolver::new(endpoints).resolve(asked)
     });
-    answer.err().map(|reason| in_words(target, &reason))
+    answer
+        .err()
+        .map(|reason| in_words(target, &reason, endpoints.place))
 }
 
 /// Why nobody answers for a target, and what would mend it.
-pub(crate) fn in_words(target: &str, reason: &Unresolved) -> (String, String) {
+pub(crate) fn in_words(target: &str, reason: &Unresolved, place: Place) -> (String, String) {
     let (service, port) = target.rsplit_once(':').unwrap_or((target, ""));
     match reason {
         Unresolved::NoService => (
             format!("there is no Service {service}"),
-            format!(
-                "add it with its EndpointSlice, or start with `--endpoint {service}=HOST:PORT`"
-            ),
+            match place {
+                Place::Directory => format!(
+                    "add it with its EndpointSlice, or start with `--endpoint {service}=HOST:PORT`"
+                ),
+                Place::Cluster => "create it".to_owned(),
+            },
         ),
         Unresolved::External => (
             format!("the Service {service} is of type ExternalName and has no endpoints"),
-            "make it a Service with an EndpointSlice".to_owned(),
+            match place {
+                Place::Directory => "make it a Service with an EndpointSlice",
+                Place::Cluster => "make it a Service of another type, such as ClusterIP",
+            }
+            .to_owned(),
         ),
         Unresolved::NoPort(ports) => (
             format!("the Service {service} has no TCP port {port}"),
@@ -135,8 +144,9 @@ fn unresolved_message(
     target: &str,
     reason: &Unresolved,
     users: &[(&ObjectName, &Located<FIXSessionSpec>)],
+    place: Place,
 ) -> Message {
-    let (what, mend) = in_words(target, reason);
+    let (what, mend) = in_words(target, reason, place);
     let more = match users.len() {
         0 | 1 => "the route is registered, and its Logons wait for it".to_owned(),
         2 => "this and 1 more route are registered, and their Logons wait for it".to_owned(),

@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use super::yaml::{self, FileContent, Object};
 use crate::message::{Origin, printable};
 use crate::world::{
-    EndpointsHalf, ExtraEndpoint, Fault, Faults, Kind, Located, ObjectName, Objects, Pause,
+    EndpointsHalf, ExtraEndpoint, Fault, Faults, Kind, Located, ObjectName, Objects, Pause, Place,
     RulesHalf, Scope, World,
 };
 
@@ -570,6 +570,7 @@ pub fn gather(
             services,
             slices,
             extra,
+            place: Place::Directory,
             faults: of_endpoints,
         }),
     }

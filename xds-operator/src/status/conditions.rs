@@ -30,7 +30,7 @@ use crate::receive::fleet::{AllSessions, Fleet};
 use crate::receive::rejections::{REJECTION_CHARS_MAX, Rejected, Rejections};
 use crate::receive::sessions::OfRoute;
 use crate::world::held::{HeldStatus, Lifecycle, Observed};
-use crate::world::{Kind, Located, ObjectName, Objects, RulesHalf};
+use crate::world::{Kind, Located, ObjectName, Objects, Place, RulesHalf};
 
 /// Reasons of conditions, and of the Events that tell of them. They are an interface: scripts go by them.
 pub mod reason {
@@ -752,7 +752,7 @@ fn resolvable(target: &str, unresolved: Option<&Unresolved>) -> Said {
     let Some(unresolved) = unresolved else {
         return found();
     };
-    let (what, _) = translate::in_words(target, unresolved);
+    let (what, _) = translate::in_words(target, unresolved, Place::Cluster);
     let waits = "the route is registered, and its Logons wait until there is";
     match unresolved {
         Unresolved::NoService => Said::new(NO, reason::TARGET_MISSING, format!("{what}; {waits}")),
@@ -761,7 +761,7 @@ fn resolvable(target: &str, unresolved: Option<&Unresolved>) -> Said {
             Said::new(NO, reason::TARGET_EXTERNAL, format!("{what}; {mend}"))
         }
         Unresolved::NoPort(_) => {
-            let (_, mend) = translate::in_words(target, unresolved);
+            let (_, mend) = translate::in_words(target, unresolved, Place::Cluster);
             Said::new(NO, reason::PORT_MISSING, format!("{what}; {mend}"))
         }
         Unresolved::NoSlice | Unresolved::NoSlicePort(_) | Unresolved::NoneReady(_) => found(),
@@ -777,7 +777,7 @@ fn endpoints_ready(target: &str, unresolved: Option<&Unresolved>) -> Said {
         let message = "the target has a ready endpoint";
         return Said::new(YES, reason::ENDPOINTS_READY, message);
     };
-    let (what, mend) = translate::in_words(target, unresolved);
+    let (what, mend) = translate::in_words(target, unresolved, Place::Cluster);
     match unresolved {
         Unresolved::NoService | Unresolved::External | Unresolved::NoPort(_) => {
             let message = "the target has no endpoints, see TargetResolvable";

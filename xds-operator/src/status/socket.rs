@@ -43,6 +43,7 @@ fn near(directory: &File) -> PathBuf {
 /// # Errors
 /// It cannot be made.
 pub fn open(state: &Path) -> io::Result<UnixListener> {
+    fs::create_dir_all(state)?;
     let directory = File::open(state)?;
     let path = near(&directory);
     // One of a process that was killed. The directory is ours, so nobody listens there.

@@ -16,8 +16,8 @@ use crate::api::FIXSessionSpec;
 use crate::source::node::Wrong;
 use crate::world::held::{HeldStatus, HeldStatuses, Lifecycle, Observed};
 use crate::world::{
-    EndpointSlice, EndpointsHalf, Fault, Faults, Kind, Located, ObjectName, Objects, RulesHalf,
-    Scope, Service,
+    EndpointSlice, EndpointsHalf, Fault, Faults, Kind, Located, ObjectName, Objects, Place,
+    RulesHalf, Scope, Service,
 };
 
 /// Changes of FIXSessions are gathered for so long. They settle later for longer; each World costs its share of the whole.
@@ -425,6 +425,7 @@ impl Gathered {
                 .map(|(name, slice)| (name.clone(), slice.clone()))
                 .collect(),
             extra: Vec::new(),
+            place: Place::Cluster,
             faults,
         }
     }
