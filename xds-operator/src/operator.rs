@@ -323,3 +323,66 @@ fn trouble(what: String) -> Message {
         witness: None,
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use crate::pipeline::Pipeline;
+    use crate::pipeline::hold::ConflictPolicy;
+    use crate::pipeline::publish::Published;
+    use crate::pipeline::settle::Times;
+    use crate::source::yaml::{self, Object};
+    use crate::world::World;
+
+    /// A table of one route to each of these.
+    fn table(services: &[&str], revision: u64) -> Pointed {
+        let text: Vec<String> = services
+            .iter()
+            .map(|service| {
+                format!(
+                    "apiVersion: fixgateway.io/v1alpha1\nkind: FIXSession\nmetadata: {{ name: to-{service}, namespace: t }}\n\
+                     spec: {{ matchFields: {{ A1: {{ value: {service} }} }}, target: {{ service: {{ name: {service}, port: 1 }} }} }}\n---\n"
+                )
+            })
+            .collect();
+        let objects = yaml::read(&"f".into(), &text.concat()).objects.into_iter();
+        let sessions = objects.filter_map(|(name, object)| match object {
+            Object::FIXSession(session) => Some((name, session)),
+            Object::Service(_) | Object::EndpointSlice(_) => None,
+        });
+        let mut pipeline = Pipeline::new(Times::default(), ConflictPolicy::default(), None);
+        pipeline.observe(&World::default(), 0);
+        let saved = pipeline.advance(1_000, revision).saved.unwrap();
+        Pointed {
+            table: Some(Arc::new(Published {
+                table: saved.table,
+                sessions: sessions.collect(),
+            })),
+            ..Pointed::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn the_services_of_a_table_count_until_the_one_after_the_next() {
+        let (point, pointed) = watch::channel(None);
+        let (in_force, mut told) = watch::channel(None);
+        let task = tokio::spawn(tell_in_force(pointed, in_force));
+        for (now, wanted) in [
+            (table(&["a", "b"], 1), "a b"),
+            (table(&["b", "c"], 2), "a b c"),
+            (table(&["d"], 3), "b c d"),
+        ] {
+            point.send_replace(Some(now));
+            told.changed().await.unwrap();
+            let services = told.borrow_and_update().clone().unwrap();
+            let names: Vec<&str> = services.iter().map(|it| it.name.as_str()).collect();
+            assert_eq!(names.join(" "), wanted);
+        }
+        // What cannot be read is no table, and what it was stays.
+        point.send_replace(Some(Pointed::default()));
+        drop(point);
+        task.await.unwrap();
+        assert!(told.borrow().as_ref().is_some_and(|it| it.len() == 3));
+    }
+}
