@@ -33,7 +33,7 @@ use crate::probes::{self, Health};
 use crate::receive::peers::Peers;
 use crate::said::{Said, Speaker};
 use crate::serving::{Plan, Serving};
-use crate::source::kubernetes::{self as cluster, Namespaces};
+use crate::source::kubernetes::{self as cluster, Namespaces, NamespacesError};
 use crate::world::ObjectName;
 use crate::world::held::Observed;
 use crate::xds::server::ServeError;
@@ -47,6 +47,9 @@ pub enum OperatorError {
     /// No way to an API server.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// More namespaces than one replica watches.
+    #[error("{0}; see --watch-namespace")]
+    Namespaces(#[from] NamespacesError),
     /// A port is in use, or the address is none of this machine's.
     #[error(
         "cannot listen on {address} ({source}); free the port, or give another one with {option}"
@@ -70,7 +73,7 @@ pub enum OperatorError {
 impl OperatorError {
     const fn exit_code(&self) -> u8 {
         match self {
-            Self::Connect(_) | Self::Port { .. } => 2,
+            Self::Connect(_) | Self::Namespaces(_) | Self::Port { .. } => 2,
             Self::Serve(_) | Self::Io(_) => 1,
         }
     }
@@ -100,12 +103,13 @@ pub fn run(args: &OperatorArgs) -> ExitCode {
 async fn operate(args: &OperatorArgs) -> Result<(), OperatorError> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    let namespaces = Namespaces::try_from(args.watch_namespaces.clone())?;
     let client = kubernetes::connect(args.context.as_deref()).await?;
     let speaker = Speaker::start(args.output);
     let probes = listen(args.probes, "--probes").await?;
     let health = Arc::new(Health::default());
     tokio::spawn(probes::serve(probes, health.clone()));
-    let parts = Parts::start(args, &client, &health, &speaker);
+    let parts = Parts::start(args, namespaces, &client, &health, &speaker);
     let mut stage = parts.stage;
     // The port answers only when there is something to serve: until then proxies are refused, and ask the other replicas.
     let first = tokio::select! {
@@ -173,14 +177,11 @@ struct Parts {
 impl Parts {
     fn start(
         args: &OperatorArgs,
+        namespaces: Namespaces,
         client: &Client,
         health: &Arc<Health>,
         speaker: &Speaker,
     ) -> Self {
-        let namespaces = match args.watch_namespaces.as_slice() {
-            [] => Namespaces::All,
-            these => Namespaces::These(these.to_vec()),
-        };
         let following = cluster::follow(client.clone(), namespaces);
         let store = TableStore::new(client.clone(), &args.namespace, &args.table);
         let (pointed, table_task) = store.follow();
