@@ -658,3 +658,35 @@ fn a_route_that_did_not_change_stays_programmed_while_gateways_take_a_newer_tabl
     let again = view.of(&name("a"), held, &held.status).unwrap().status;
     assert_eq!(again, *held.status);
 }
+
+#[test]
+fn a_heartbeat_is_no_news() {
+    let a = route("A", "engine");
+    let known = Scene::new(None, &[("a", 1, &a)], HOLD_TABLE).known();
+    let with = |change: fn(&mut VmView)| {
+        let mut known = known.clone();
+        let fleet = Arc::make_mut(&mut known.fleet);
+        change(&mut fleet.proxies.get_mut("gw-a").unwrap().vms[0]);
+        known
+    };
+    assert!(with(|vm| vm.silent_connections += 1).says_the_same_as(&known));
+    assert!(!with(|vm| vm.table_revision -= 1).says_the_same_as(&known));
+    let mut connected = known.clone();
+    let sessions = Arc::make_mut(&mut connected.sessions);
+    sessions.insert("gw-a".to_owned(), Sessions::default());
+    assert!(!connected.says_the_same_as(&known));
+}
+
+#[test]
+fn each_reason_is_explained() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let source = fs::read_to_string(root.join("src/status/conditions.rs")).unwrap();
+    let (_, reasons) = source.split_once("pub mod reason {").unwrap();
+    let (reasons, _) = reasons.split_once("\n}").unwrap();
+    let reasons: Vec<&str> = reasons.split('"').skip(1).step_by(2).collect();
+    assert!(reasons.len() > 20, "{reasons:?}");
+    let document = fs::read_to_string(root.join("../docs/status.md")).unwrap();
+    for reason in reasons {
+        assert!(document.contains(&format!("`{reason}`")), "{reason}");
+    }
+}

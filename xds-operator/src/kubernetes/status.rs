@@ -295,6 +295,15 @@ impl<'w> Leader<'w> {
         let Some(known) = inputs.known() else {
             return;
         };
+        let now_ms = self.now_ms();
+        let again = self.planner.look_again_ms(now_ms);
+        if again.is_none_or(|again| again > now_ms)
+            && let Some(last) = &mut self.known
+            && last.says_the_same_as(&known)
+        {
+            *last = known;
+            return;
+        }
         let began = Instant::now();
         self.planner
             .look(&known, self.now_ms(), jiff::Timestamp::now());

@@ -134,6 +134,43 @@ pub struct Known {
     pub rejections: Arc<Rejections>,
 }
 
+impl Known {
+    /// Whether the same statuses follow from it. Heartbeats of VMs are no news, and come all the time.
+    #[must_use]
+    pub fn says_the_same_as(&self, other: &Self) -> bool {
+        let decided = |known: &Self| {
+            let decided = known.decided.as_ref()?;
+            let accepted = decided.accepted.as_ref().map(Arc::as_ptr);
+            let (rules, verdicts) = (&decided.rules, &decided.verdicts);
+            Some((Arc::as_ptr(rules), Arc::as_ptr(verdicts), accepted))
+        };
+        let served = |known: &Self| {
+            let served = known.served.as_ref()?;
+            let Served {
+                published,
+                endpoints,
+            } = served;
+            Some((Arc::as_ptr(published), Arc::as_ptr(endpoints)))
+        };
+        let revisions = |known: &Self| -> Vec<(String, Option<u64>, Option<u64>)> {
+            let proxies = known.fleet.proxies.iter();
+            let proxies = proxies.map(|(node, proxy)| {
+                let revisions = proxy.vms.iter().map(|vm| vm.table_revision);
+                (node.clone(), revisions.clone().min(), revisions.max())
+            });
+            proxies.collect()
+        };
+        Arc::ptr_eq(&self.observed.held, &other.observed.held)
+            && Arc::ptr_eq(&self.observed.world.rules, &other.observed.world.rules)
+            && decided(self) == decided(other)
+            && served(self) == served(other)
+            && self.publication == other.publication
+            && self.rejections == other.rejections
+            && self.sessions == other.sessions
+            && revisions(self) == revisions(other)
+    }
+}
+
 /// Since which revision each route is in force as it stands: every gateway that uses that one or a later one routes by it.
 #[derive(Debug, Default)]
 pub struct Since {
