@@ -1,4 +1,5 @@
-//! Does a real API server take the CRD, and do with it what the documents say? Does it keep a published table, and a Lease?
+//! Does a real API server take the CRD, and do with it what the documents say? Does it keep a published table, a Lease, and
+//! what is said of each object in its status?
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
