@@ -3,7 +3,9 @@
 //! `values/` holds what people write, one file for each question; `rendered/` what the chart makes of it, for review (`UPDATE=1` writes
 //! it). The CRD is left out there: it is the generated file, and a test holds it to that.
 
+mod documents;
 mod objects;
+mod programs;
 mod release;
 mod rendered;
 mod rights;

@@ -141,6 +141,11 @@ resources:
   {{- toYaml .values.resources | nindent 2 }}
 {{- end -}}
 
+{{/* listenAddress, as it stands before a port. */}}
+{{- define "fix-gateway.listen" -}}
+{{- contains ":" .Values.listenAddress | ternary (printf "[%s]" .Values.listenAddress) .Values.listenAddress -}}
+{{- end -}}
+
 {{/* Values that come from JSON are floating-point numbers, which templates write as 1e+06. */}}
 {{- define "fix-gateway.seconds" -}}
 {{- $ms := 0 -}}
@@ -290,6 +295,9 @@ automountServiceAccountToken: {{ eq .component "operator" }}
 {{- else if not $tls.secretName -}}
 {{- fail (printf "%s.tls.secretName: a listener with TLS needs a Secret with tls.crt and tls.key: name it" $place) -}}
 {{- else -}}
+{{- if and $tls.cipherSuites (eq (default "1.2" $tls.minVersion) "1.3") -}}
+{{- fail (printf "%s.tls.cipherSuites: these are of TLS 1.2, which minVersion does not let in: leave one of them out" $place) -}}
+{{- end -}}
 {{- if and $tls.clientCaSecretName (ne (default "none" $tls.clientCa) "ca.crt") -}}
 {{- fail (printf "%s.tls.clientCaSecretName: no client is asked for a certificate: set tls.clientCa to ca.crt, or leave it out" $place) -}}
 {{- end -}}

@@ -74,6 +74,15 @@ fn the_definition_is_the_generated_one_and_stays_when_the_release_goes() {
     assert!(value == generated, "Helm has made something else of it");
 }
 
+#[test]
+fn the_chart_is_of_the_programs_version() {
+    let chart: serde_json::Value =
+        serde_saphyr::from_str(&crate::read("helm/fix-gateway/Chart.yaml")).unwrap();
+    for key in ["version", "appVersion"] {
+        assert_eq!(chart[key], env!("CARGO_PKG_VERSION"), "{key}");
+    }
+}
+
 /// What an upgrade to a version without a change of the gateway would replace pods for.
 #[test]
 fn pods_do_not_change_with_the_charts_version_alone() {

@@ -138,6 +138,11 @@ fn the_operator_of_all_namespaces_may_what_it_must() {
             Question("fix", "create coordination.k8s.io/leases", Yes),
             Question(
                 "fix",
+                "watch coordination.k8s.io/leases fix-gateway-operator",
+                Yes,
+            ),
+            Question(
+                "fix",
                 "get coordination.k8s.io/leases fix-gateway-operator",
                 Yes,
             ),

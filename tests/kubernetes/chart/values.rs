@@ -189,6 +189,14 @@ const WRONG: &[(&str, &str)] = &[
         "gateway.listeners[1].tls.secretName: the listener has no TLS",
     ),
     (
+        "gateway: { listeners: [{ name: a, port: 9876, tls: { enabled: true, secretName: a, minVersion: '1.3', cipherSuites: [ECDHE-RSA-AES256-SHA] } }] }",
+        "gateway.listeners[0].tls.cipherSuites: these are of TLS 1.2",
+    ),
+    (
+        "gateway: { listeners: [{ name: admin, port: 9876 }] }",
+        "at '/gateway/listeners/0/name'",
+    ),
+    (
         "gateway: { listeners: [{ name: a, port: 9876, tls: { enabled: true, secretName: a, clientCaSecretName: b } }] }",
         "gateway.listeners[0].tls.clientCaSecretName: no client is asked",
     ),

@@ -26,6 +26,7 @@ controlPlane: { host: {{ $fullname }}-operator, port: 18000 }
 {{- if .Values.defaultRejectEngine.enabled }}
 rejectEngine: { host: {{ $fullname }}-reject-engine, port: 18001 }
 {{- end }}
+address: {{ .Values.listenAddress | quote }}
 holdTimeout: {{ $gateway.holdTimeout }}
 maxHeldConnections: {{ int64 $gateway.maxHeldConnections }}
 maxHeldConnectionsPerPod: {{ int64 $gateway.maxHeldConnectionsPerPod }}
