@@ -11,6 +11,7 @@
 mod chart;
 mod cluster;
 mod definition;
+mod installed;
 mod lease;
 mod refusal;
 mod source;

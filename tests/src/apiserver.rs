@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 use crate::api::Api;
+pub use crate::api::{Answer, Sent};
 use crate::process::{Process, wait_until};
 use crate::socket::KeptPort;
 use crate::tls::{Authority, Files, GATEWAY};

@@ -166,7 +166,7 @@ impl Shared {
 
 impl Kubelet {
     pub(super) fn start(api: &Api, images: Vec<Image>, scratch: &Path, server_port: u16) -> Self {
-        let [hosts, place, pods] = ["hosts", "root", "pods"].map(|name| {
+        let [place, pods] = ["root", "pods"].map(|name| {
             let directory = scratch.join(name);
             std::fs::create_dir_all(&directory).expect("a directory can be made");
             directory
@@ -177,7 +177,7 @@ impl Kubelet {
             images,
             scratch: pods,
             place,
-            names: Names::new(&hosts),
+            names: Names::serve(),
             server_port,
             ended: Arc::clone(&ended),
             // 10.77.1.0 and onwards; the test itself has 10.77.0.1.
@@ -244,7 +244,11 @@ impl Drop for Kubelet {
             }
         }
         if std::thread::panicking() {
-            eprintln!("--- the nodes\n{}", self.shared.said());
+            eprintln!(
+                "--- the nodes\n{}\n--- the names\n{}",
+                self.shared.said(),
+                self.shared.names.shown()
+            );
         } else {
             assert!(failed.is_empty(), "who played the nodes failed");
         }

@@ -5,7 +5,7 @@
 //! the API server says. To be started in a test's own namespaces ([`crate::inside`]): every port and address is free there, and nothing
 //! outlives the test.
 //!
-//! Not played: the network's rules (NetworkPolicy), a Service's own address, DNS servers, resource limits, other users than root (who
+//! Not played: the network's rules (NetworkPolicy), a Service's own address and load balancers, resource limits, other users than root (who
 //! has no privileges in a container).
 
 mod follow;
@@ -13,6 +13,7 @@ mod image;
 mod kubelet;
 mod names;
 mod pod;
+mod release;
 mod sandbox;
 
 use std::io::Write as _;
@@ -26,6 +27,7 @@ use tempfile::TempDir;
 
 pub use image::Image;
 pub use kubelet::{NODES, RunningPod};
+pub use release::{PLAIN_PORT, RELEASE, RELEASE_NAMESPACE, Release, TLS_PORT, images};
 
 use crate::api::{Api, Sent};
 use crate::apiserver::{Accounts, ServerFiles, wait_ready};

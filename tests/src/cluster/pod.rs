@@ -16,6 +16,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::kubelet::{Message, Shared};
+use super::names::Names;
 use super::sandbox::{Container, Mount, Network, Writing, start_beside, write_volume};
 use crate::api::Sent;
 use crate::inside::HOST;
@@ -515,7 +516,6 @@ impl Pod {
         };
         let words = words.into_iter().chain(strings(&spec["args"]));
         let read_only = spec["securityContext"]["readOnlyRootFilesystem"].as_bool();
-        let hosts = self.shared.names.directory(namespace(&self.object));
         Ok(self.network.start(Container {
             name: format!(
                 "{}/{}: {}",
@@ -530,7 +530,8 @@ impl Pod {
             } else {
                 Writing::Allowed
             },
-            hosts: &hosts,
+            resolver: Names::configuration(namespace(&self.object)),
+            address: self.network.address(),
             environment,
             words: words.map(expand).collect(),
             place: &self.shared.place,

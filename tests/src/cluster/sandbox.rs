@@ -1,7 +1,7 @@
 //! What does a container see of the world, and how is a program started in it?
 //!
 //! A pod has a network of its own, with an address that the other pods reach. A container has a root file system of its own, made of its
-//! image, its volumes and a hosts file, to which nobody can write; and no privileges. Its process is a child of the thread that starts
+//! image and its volumes, to which nobody can write; and no privileges. Its process is a child of the thread that starts
 //! it, and ends with that thread.
 
 use std::fmt::Write as _;
@@ -41,8 +41,9 @@ pub(super) struct Container<'a> {
     pub(super) mounts: Vec<Mount>,
     /// The whole root, as far as no mount says something else.
     pub(super) root: Writing,
-    /// The directory with the file `hosts`.
-    pub(super) hosts: &'a Path,
+    pub(super) address: Ipv4Addr,
+    /// How names are resolved.
+    pub(super) resolver: String,
     pub(super) environment: &'a [(String, String)],
     pub(super) words: Vec<String>,
     /// An empty directory, on which the root is mounted.
@@ -166,7 +167,7 @@ fn script(container: &Container<'_>) -> String {
             let _ = writeln!(script, "ln -s {} {directory}", quoted(&target));
         }
     }
-    let mut mounts: Vec<Mount> = [
+    let mounts: Vec<Mount> = [
         "/dev",
         "/proc",
         "/usr/lib",
@@ -184,15 +185,12 @@ fn script(container: &Container<'_>) -> String {
         writing: Writing::Allowed,
     })
     .collect();
-    mounts.push(Mount {
-        inside: PathBuf::from("/etc/names"),
-        here: container.hosts.to_owned(),
-        writing: Writing::Refused,
-    });
     let _ = writeln!(
         script,
-        "ln -s names/hosts etc/hosts\necho 'hosts: files' > etc/nsswitch.conf\n: > etc/resolv.conf\n\
-         echo root:x:0:0::/:/ > etc/passwd\necho root:x:0: > etc/group"
+        "echo 'hosts: files dns' > etc/nsswitch.conf\necho root:x:0:0::/:/ > etc/passwd\necho root:x:0: > etc/group\n\
+         cat > etc/resolv.conf <<'END'\n{}END\n\
+         cat > etc/hosts <<'END'\n127.0.0.1 localhost\n{} {}\nEND",
+        container.resolver, container.address, container.hostname
     );
     let mut given: Vec<&Mount> = mounts.iter().chain(&container.mounts).collect();
     // What lies within another comes after it.
