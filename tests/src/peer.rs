@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -22,6 +23,7 @@ pub struct Session {
     logon: Vec<(u32, String)>,
     reset_on_logon: bool,
     dictionary: bool,
+    logon_timeout: Option<Duration>,
 }
 
 impl Session {
@@ -35,6 +37,7 @@ impl Session {
             logon: Vec::new(),
             reset_on_logon: false,
             dictionary: false,
+            logon_timeout: None,
         }
     }
 
@@ -57,6 +60,13 @@ impl Session {
     #[must_use]
     pub fn with_dictionary(mut self) -> Self {
         self.dictionary = true;
+        self
+    }
+
+    /// How long QuickFIX waits for the answer to a Logon; unless it is said, ten seconds.
+    #[must_use]
+    pub fn patient_for(mut self, time: Duration) -> Self {
+        self.logon_timeout = Some(time);
         self
     }
 
@@ -107,7 +117,7 @@ impl Session {
             .iter()
             .map(|(tag, value)| (tag.to_string(), json!(value)))
             .collect();
-        let more = if self.dictionary {
+        let mut more = if self.dictionary {
             json!({
                 "UseDataDictionary": "Y", "DataDictionary": tool::peer_script("logon44.xml").display().to_string(),
                 "ValidateFieldsOutOfOrder": "N", "ValidateFieldsHaveValues": "N",
@@ -116,6 +126,9 @@ impl Session {
         } else {
             json!({})
         };
+        if let Some(time) = self.logon_timeout {
+            more["LogonTimeout"] = json!(time.as_secs().to_string());
+        }
         json!({
             "begin": self.begin, "sender": sender, "target": target, "logon": logon,
             "reset_on_logon": self.reset_on_logon, "settings": more,
