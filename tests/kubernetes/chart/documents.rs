@@ -3,9 +3,12 @@
 use std::path::Path;
 use std::process::Command;
 
+use fixgw_e2e::api::Sent;
 use fixgw_e2e::apiserver::ApiServer;
+use fixgw_e2e::fixture::NAMESPACE;
 use fixgw_e2e::tls::{Authority, Files, GATEWAY};
 use fixgw_e2e::tool;
+use serde_json::json;
 use tempfile::TempDir;
 
 use super::template;
@@ -50,6 +53,11 @@ fn every_command_works_in_its_order() {
     std::fs::create_dir(place.path().join("bin")).unwrap();
     link(&tool::helm(), "bin/helm");
     link(&tool::kubectl(), "bin/kubectl");
+    link(&tool::program("fixgw"), "bin/fixgw");
+    link(&tool::repository().join("crds/examples"), "fixsessions");
+    let namespace = json!({ "metadata": { "name": NAMESPACE } });
+    let made = server.create("/api/v1/namespaces", Sent::Json(&namespace));
+    assert_eq!(made.code, 201, "{}", made.message());
     let files = Files::of(&Authority::new("CA").issue(GATEWAY));
     link(&files.certificate(), "tls.crt");
     link(&files.key(), "tls.key");
