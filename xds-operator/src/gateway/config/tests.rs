@@ -279,3 +279,24 @@ fn a_host_is_a_name_or_an_address_of_either_family() {
         assert!(host(wrong).is_err(), "{wrong:?}");
     }
 }
+
+#[test]
+fn every_file_that_the_chart_renders_is_read() {
+    let rendered = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../tests/kubernetes/chart/rendered"
+    );
+    let mut count = 0;
+    for entry in std::fs::read_dir(rendered).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        for object in node::documents(&text).unwrap() {
+            let file = object.get("data").and_then(|data| data.get("gateway.yaml"));
+            if let Some(file) = file.and_then(Node::text) {
+                read(&path.display().to_string(), file).unwrap();
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 0, "the chart renders a file for the gateway");
+}
