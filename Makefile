@@ -1,6 +1,6 @@
 # What people type. The work is in scripts/, one script for each; each sets up what it needs.
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-kubernetes build images bench attack attack-haproxy faults fuzz fmt generate clean clean-tools
+.PHONY: help demo kube-demo up test test-kubernetes build images bench attack attack-haproxy faults fuzz fmt generate clean clean-tools
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -8,13 +8,16 @@ help: ## this list
 demo: ## the main job on real engines and counterparties, told in a few lines
 	@scripts/demo
 
+kube-demo: ## the gateway on a Kubernetes of its own: the chart, engines, counterparties, and what kubectl says
+	@scripts/kube-demo
+
 up: ## a gateway over examples/quickstart that keeps running, for your own FIX client
 	@scripts/up
 
 test: ## every check there is; ends with `N passed, N failed`
 	@scripts/test
 
-test-kubernetes: ## the CRD on a real Kubernetes API server, which is built first: about five minutes, once
+test-kubernetes: ## those of the tests that need a Kubernetes control plane, which is built first: about eight minutes, once
 	@scripts/test-kubernetes
 
 build: ## the filter and the programs, for use
