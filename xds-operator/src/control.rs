@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use crate::cli::{ControlArgs, Xds};
 use crate::pipeline::{Outcome, Pipeline, Saved};
+use crate::program;
 use crate::said::{Said, Speaker};
 use crate::serving::{Inlet, Plan, Serving, millis, unix_ms};
 use crate::source::directory::{Directory, DirectoryError};
@@ -72,22 +73,7 @@ impl ControlError {
 /// Runs the control plane until SIGINT or SIGTERM.
 #[must_use]
 pub fn run(args: &ControlArgs) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build();
-    let ended = runtime.map_err(ControlError::from).and_then(|runtime| {
-        let ended = runtime.block_on(control(args));
-        // Whoever does not take his lines must not keep us.
-        runtime.shutdown_background();
-        ended
-    });
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("fixgw: {error}");
-            ExitCode::from(error.exit_code())
-        }
-    }
+    program::run(control(args), ControlError::exit_code)
 }
 
 async fn control(args: &ControlArgs) -> Result<(), ControlError> {

@@ -17,6 +17,7 @@ pub mod operator;
 pub mod parse;
 pub mod pipeline;
 pub mod probes;
+pub mod program;
 pub mod receive;
 pub mod said;
 pub mod serving;

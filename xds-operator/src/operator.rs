@@ -30,6 +30,7 @@ use crate::kubernetes::table::{Pointed, TableStore};
 use crate::kubernetes::{self, ConnectError};
 use crate::message::{About, Message, Standing};
 use crate::probes::{self, Health};
+use crate::program;
 use crate::receive::peers::Peers;
 use crate::said::{Said, Speaker};
 use crate::serving::{Plan, Serving};
@@ -82,22 +83,7 @@ impl OperatorError {
 /// Runs one replica until SIGINT or SIGTERM.
 #[must_use]
 pub fn run(args: &OperatorArgs) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build();
-    let ended = runtime.map_err(OperatorError::from).and_then(|runtime| {
-        let ended = runtime.block_on(operate(args));
-        // Whoever does not take his lines must not keep us.
-        runtime.shutdown_background();
-        ended
-    });
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("fixgw: {error}");
-            ExitCode::from(error.exit_code())
-        }
-    }
+    program::run(operate(args), OperatorError::exit_code)
 }
 
 async fn operate(args: &OperatorArgs) -> Result<(), OperatorError> {

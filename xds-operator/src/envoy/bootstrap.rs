@@ -393,7 +393,7 @@ mod tests {
             tls: Some(TlsPlan {
                 certificate: file(tls::SECRET_CERTIFICATE, "/run/certificate.json"),
                 client_ca: client_ca.map(|path| file(tls::SECRET_CLIENT_CA, path)),
-                minimum: crate::cli::TlsVersion::V1_3,
+                minimum: crate::envoy::settings::TlsVersion::V1_3,
                 cipher_suites: cipher_suites
                     .iter()
                     .map(|&suite| suite.to_owned())

@@ -8,6 +8,7 @@ pub mod bootstrap;
 pub mod capacity;
 pub mod files;
 pub mod proxy_protocol;
+pub mod settings;
 
 /// Workers, where nobody says how many: one for each processor that this process may use. (The standard library counts
 /// those of its affinity and of its control group's quota.)

@@ -15,9 +15,9 @@ use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 
 use crate::api;
-use crate::cli::{self, TlsVersion};
 use crate::envoy::bootstrap::{Bind, HoldPlan, Upstream};
 use crate::envoy::proxy_protocol::{Headers, ProxyProtocol};
+use crate::envoy::settings::{self, TlsVersion};
 use crate::source::node::{self, Node, Value, Wrong};
 use crate::tcp_timeout::TcpTimeout;
 
@@ -217,7 +217,7 @@ macro_rules! field {
 }
 
 field!(Name(String) from String: |name| {
-    if api::is_label(&name) && !cli::is_kept_name(&name) {
+    if api::is_label(&name) && !settings::is_kept_name(&name) {
         Ok(name)
     } else {
         Err("has lower-case letters, digits and `-` only, 63 of them at most, is not `admin`, and does not begin with `fixgw-`".to_owned())
@@ -240,12 +240,12 @@ field!(
         "is an address of this machine: `0.0.0.0` for IPv4, `\"::\"` for IPv6 and IPv4 alike".to_owned()
     })
 );
-field!(HoldTimeout(u32) from String: |text| cli::hold_timeout(&text));
-field!(ConnectTimeout(u32) from String: |text| cli::connect_timeout(&text));
+field!(HoldTimeout(u32) from String: |text| settings::hold_timeout(&text));
+field!(ConnectTimeout(u32) from String: |text| settings::connect_timeout(&text));
 field!(TcpTimeoutText(TcpTimeout) from String: |text| text.parse().map_err(|error: crate::tcp_timeout::TcpTimeoutError| error.to_string()));
 field!(#[derive(Default)] IdleTimeout(Option<u32>) from String: |text| match api::milliseconds(&text) {
     Ok(0) => Ok(None),
-    _ => cli::idle_timeout(&text).map(Some),
+    _ => settings::idle_timeout(&text).map(Some),
 });
 field!(MinVersion(TlsVersion) from String: |version| match version.as_str() {
     "1.2" => Ok(TlsVersion::V1_2),
@@ -259,10 +259,10 @@ field!(#[derive(Default)] ClientCa(Option<String>) from String: |file| match fil
     _ => Ok(Some(file)),
 });
 field!(CipherSuite(String) from String: |suite| {
-    if cli::CIPHER_SUITES.contains(&suite.as_str()) {
+    if settings::CIPHER_SUITES.contains(&suite.as_str()) {
         Ok(suite)
     } else {
-        Err(format!("is a cipher suite of TLS 1.2, one of {}", cli::CIPHER_SUITES.join(", ")))
+        Err(format!("is a cipher suite of TLS 1.2, one of {}", settings::CIPHER_SUITES.join(", ")))
     }
 });
 field!(HeadersWord(Headers) from String: |word| match word.as_str() {

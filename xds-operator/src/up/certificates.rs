@@ -17,10 +17,11 @@ use tokio::time::Instant;
 
 use crate::certificate::watch::{Digest, Expiry, Turn, Watch};
 use crate::certificate::{Fault, Good, Material};
-use crate::cli::{TlsArgs, TlsVersion};
+use crate::cli::TlsArgs;
 use crate::envoy::admin::{self, Admin};
 use crate::envoy::bootstrap::tls::{SECRET_CERTIFICATE, SECRET_CLIENT_CA, SecretFile, TlsPlan};
 use crate::envoy::files::{contents, put};
+use crate::envoy::settings::TlsVersion;
 use crate::said::Said;
 
 /// How often the files are looked at. What two looks in a row find counts, so a change takes 1 to 2 s.

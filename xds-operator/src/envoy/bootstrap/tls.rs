@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::{TemplateError, at};
-use crate::cli::TlsVersion;
+use crate::envoy::settings::TlsVersion;
 
 const TEMPLATE: &str = include_str!("../../../../envoy/tls.yaml");
 
