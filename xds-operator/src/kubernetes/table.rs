@@ -193,6 +193,12 @@ pub enum PublishError {
         /// Its revision now; 0: it points to none, or is gone.
         revision: u64,
     },
+    /// Another leads by now.
+    #[error("the ConfigMap {pointer} was left as it is: this replica leads no more")]
+    Deposed {
+        /// `namespace/name`.
+        pointer: String,
+    },
     /// More than ConfigMaps are for.
     #[error("the table is too large to be published: {0}")]
     Excess(#[from] Excess),
@@ -599,6 +605,19 @@ impl TableStore {
         published: &Arc<Published>,
         over: Option<&Pointer>,
     ) -> Result<Pointer, PublishError> {
+        self.publish_while(published, over, || true).await
+    }
+
+    /// The same, if at the moment at which the pointer is moved we still `may`.
+    ///
+    /// # Errors
+    /// As [`TableStore::publish`], and when we may not.
+    pub async fn publish_while(
+        &self,
+        published: &Arc<Published>,
+        over: Option<&Pointer>,
+        may: impl Fn() -> bool,
+    ) -> Result<Pointer, PublishError> {
         let revision = over.map_or(0, Pointer::revision);
         if revision >= published.table.revision() {
             let pointer = self.0.pointer_path();
@@ -607,13 +626,21 @@ impl TableStore {
         let mut memo = self.0.writing.lock().await;
         let encoded = encoding::encode(published, &mut memo)?;
         self.ensure_all(&encoded).await?;
+        if !may() {
+            let pointer = self.0.pointer_path();
+            return Err(PublishError::Deposed { pointer });
+        }
         {
             // Before the pointer moves, so that who follows it need not read what we have.
             let mut seen = self.0.seen();
             seen.latest = Some((encoded.commit.clone(), published.clone()));
         }
-        self.point(&encoded.commit, over.map(|it| it.resource_version.as_str()))
-            .await
+        self.point(
+            &encoded.commit,
+            over.map(|it| it.resource_version.as_str()),
+            None,
+        )
+        .await
     }
 
     /// Makes every chunk that is not known to be there.
@@ -646,8 +673,13 @@ impl TableStore {
         Ok(())
     }
 
-    /// Moves the pointer, if it is still as it was.
-    async fn point(&self, commit: &Commit, over: Option<&str>) -> Result<Pointer, PublishError> {
+    /// Moves the pointer, if it is still as it was. Where there is none, it is made, and says that publication is `paused`.
+    async fn point(
+        &self,
+        commit: &Commit,
+        over: Option<&str>,
+        paused: Option<&Paused>,
+    ) -> Result<Pointer, PublishError> {
         let (name, data) = (&self.0.name, commit.data());
         let moved = if let Some(version) = over {
             // A merge: annotations, and whatever else people have set, are not ours to touch.
@@ -655,7 +687,11 @@ impl TableStore {
             let patch = json!({ "metadata": metadata, "data": data });
             self.0.patch(name, &patch).await
         } else {
-            self.0.create(&self.pointer_map(Some(data), None)).await
+            let paused = paused.map(|it| (PAUSED_ANNOTATION.to_owned(), it.reason.clone()));
+            let annotations = paused.map(|it| [it].into());
+            self.0
+                .create(&self.pointer_map(Some(data), annotations))
+                .await
         };
         match moved {
             Ok(metadata) => Ok(Pointer {

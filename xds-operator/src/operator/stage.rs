@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use crate::cli::DecideArgs;
 use crate::kubernetes::lease::Leadership;
-use crate::kubernetes::table::{Pointed, Pointer, PublishError, TableStore};
+use crate::kubernetes::table::{Fault, Paused, Pointed, Pointer, PublishError, TableStore};
 use crate::pipeline::publish::Published;
 use crate::pipeline::replica::{Pass, Replica};
 use crate::said::{Said, Speaker};
@@ -21,6 +21,9 @@ use crate::xds::Snapshot;
 
 /// How long until a table that could not be published is tried again: the first time, and at most.
 const PUBLISH_AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+
+/// How long a published table must have been unreadable until a leader that has none decides without it.
+const UNREADABLE_MAX: Duration = Duration::from_secs(10);
 
 /// What it hears.
 pub(super) struct Heard {
@@ -49,6 +52,9 @@ pub(super) struct Stage {
     store: TableStore,
     /// The pointer as we know it.
     pointer: Option<Pointer>,
+    /// Since when a table that we do not have cannot be read.
+    unreadable: Option<Instant>,
+    paused: Option<Paused>,
     publishing: Option<Publishing>,
     refusal: Option<Refusal>,
     decided: watch::Sender<Option<Decided>>,
@@ -61,7 +67,17 @@ pub(super) struct Stage {
 /// A table on its way, and what becomes of it.
 struct Publishing {
     table: Arc<Published>,
-    result: JoinHandle<Result<Pointer, PublishError>>,
+    result: JoinHandle<Sent>,
+}
+
+/// What became of a table.
+enum Sent {
+    /// It is in force.
+    Published(Pointer),
+    /// Somebody else has changed the pointer; what it says now, if that could be read.
+    Overtaken(Option<Pointed>),
+    /// It is not, and why.
+    Refused(String),
 }
 
 /// Why the last table was not published.
@@ -70,6 +86,8 @@ struct Refusal {
     due: Instant,
     /// How long to wait after the next one.
     pause: Duration,
+    /// What to tell of it; none: it has just happened, and may be over the next time.
+    why: Option<String>,
 }
 
 /// What ended a wait.
@@ -78,7 +96,7 @@ enum Woken {
     Observed,
     Pointed,
     Leadership,
-    Published(Result<Pointer, PublishError>),
+    Published(Sent),
 }
 
 impl Stage {
@@ -104,6 +122,8 @@ impl Stage {
             table,
             store,
             pointer: None,
+            unreadable: None,
+            paused: None,
             publishing: None,
             refusal: None,
             decided: watch::Sender::new(None),
@@ -146,7 +166,7 @@ impl Stage {
             Woken::Due | Woken::Leadership => {}
             Woken::Observed => self.observe(),
             Woken::Pointed => self.point(),
-            Woken::Published(result) => self.published(result).await,
+            Woken::Published(sent) => self.published(sent),
         }
         self.take_lead();
         let Pass {
@@ -175,14 +195,16 @@ impl Stage {
             }));
         }
         self.publish();
+        self.tell_publication();
         snapshot
     }
 
     async fn wait(&mut self) -> Woken {
         let settles = self.replica.deadline_ms();
         let settles = settles.map(|due| self.started + Duration::from_millis(due));
-        let refusal = self.refusal.as_ref().map(|refusal| refusal.due);
-        let due = settles.into_iter().chain(refusal).min();
+        let lasts = self.unreadable.map(|since| since + UNREADABLE_MAX);
+        let lasts = lasts.filter(|_| !self.leads);
+        let due = settles.into_iter().chain(lasts).chain(self.again()).min();
         let due = async {
             match due {
                 Some(due) => tokio::time::sleep_until(due.into()).await,
@@ -201,30 +223,28 @@ impl Stage {
             Ok(()) = self.observed.changed() => Woken::Observed,
             Ok(()) = self.pointed.changed() => Woken::Pointed,
             Ok(()) = self.leadership.changed() => Woken::Leadership,
-            result = publishing => Woken::Published(result.unwrap_or_else(|error| {
-                Err(PublishError::Overtaken { pointer: error.to_string(), revision: 0 })
-            })),
+            sent = publishing => {
+                Woken::Published(sent.unwrap_or_else(|error| Sent::Refused(error.to_string())))
+            }
         }
     }
 
-    /// What the API server says, and whether it is to be published.
+    /// When what was refused is tried again, if it is.
+    fn again(&self) -> Option<Instant> {
+        let due = self.refusal.as_ref()?.due;
+        let waits = self.publishing.is_none() && self.leads && self.replica.proposal().is_some();
+        waits.then_some(due)
+    }
+
+    /// What the API server says. Before it is known whether publication is paused, nothing of that settles.
     fn observe(&mut self) {
         let observed = self.observed.borrow_and_update().clone();
-        let Some(Observed { mut world, .. }) = observed else {
+        let known = self.pointed.borrow().as_ref().is_some_and(|it| it.known);
+        let (Some(Observed { mut world, .. }), true) = (observed, known) else {
             return;
         };
-        let paused = self
-            .pointed
-            .borrow()
-            .as_ref()
-            .and_then(|it| it.paused.clone());
-        let publication = match &paused {
-            Some(paused) => Publication::Paused(paused.reason.clone()),
-            None => Publication::Running,
-        };
-        self.tell_publication(&publication);
-        if let Some(paused) = paused {
-            world = paused_world(&world, self.table.clone(), paused.reason);
+        if let Some(paused) = &self.paused {
+            world = paused_world(&world, self.table.clone(), paused.reason.clone());
         }
         self.replica.observe(&world, self.now_ms());
     }
@@ -239,6 +259,14 @@ impl Stage {
     }
 
     fn take_pointed(&mut self, pointed: Pointed) {
+        let lasts = has_readable_table(&pointed);
+        self.unreadable = match (lasts, self.unreadable) {
+            (true, _) => None,
+            (false, since) => since.or_else(|| Some(Instant::now())),
+        };
+        if pointed.known {
+            self.paused = pointed.paused;
+        }
         let is_newest = |pointer: &Pointer| {
             let ours = self.pointer.as_ref().map(Pointer::revision);
             ours.is_none_or(|ours| ours <= pointer.revision())
@@ -252,14 +280,26 @@ impl Stage {
         }
     }
 
-    /// Begins or ends to lead, when we know what we would lead.
+    /// Whether we know what we would lead: what is wanted, and the table that is in force.
+    fn knows(&self) -> bool {
+        let pointed = self.pointed.borrow();
+        let Some(pointed) = pointed.as_ref().filter(|it| it.known) else {
+            return false;
+        };
+        let readable = has_readable_table(pointed)
+            // Nobody has it any more, or he would have put it right.
+            || is_lost(pointed.fault.as_ref())
+                && self.unreadable.is_some_and(|since| since.elapsed() >= UNREADABLE_MAX);
+        readable && self.observed.borrow().is_some()
+    }
+
+    /// Begins or ends to lead.
     fn take_lead(&mut self) {
         let may = self
             .leadership
             .borrow_and_update()
             .may_write(Instant::now());
-        let knows = self.pointed.borrow().is_some() && self.observed.borrow().is_some();
-        let leads = may && knows;
+        let leads = may && (self.leads || self.knows());
         if leads == self.leads {
             return;
         }
@@ -270,7 +310,8 @@ impl Stage {
                 Severity::Info,
                 "this replica leads: it publishes tables and writes statuses",
             );
-            self.replica.lead(unix_ms());
+            let floor = self.pointer.as_ref().map_or(0, Pointer::revision);
+            self.replica.lead(unix_ms(), floor);
         } else {
             self.say(
                 Severity::Warn,
@@ -282,70 +323,94 @@ impl Stage {
 
     /// Sends what was decided on its way, one table at a time.
     fn publish(&mut self) {
-        let is_due = self
-            .refusal
-            .as_ref()
-            .is_none_or(|it| it.due <= Instant::now());
-        if self.publishing.is_some() || !is_due {
+        if self.publishing.is_some() {
             return;
         }
-        let may = self.leadership.borrow().may_write(Instant::now());
-        let Some(table) = self.replica.proposal().filter(|_| may).cloned() else {
+        let Some(table) = self.replica.proposal().filter(|_| self.leads).cloned() else {
+            // Whatever was refused is published meanwhile, or nobody wants it any more.
+            self.refusal = None;
             return;
         };
+        let waits = |refusal: &Refusal| refusal.due > Instant::now();
+        if self.refusal.as_ref().is_some_and(waits) {
+            return;
+        }
+        self.replica.sent(&table);
         let (store, pointer, copy) = (self.store.clone(), self.pointer.clone(), table.clone());
-        let result = tokio::spawn(async move { store.publish(&copy, pointer.as_ref()).await });
+        let leadership = self.leadership.clone();
+        let result = tokio::spawn(async move {
+            let may = || leadership.borrow().may_write(Instant::now());
+            match store.publish_while(&copy, pointer.as_ref(), may).await {
+                Ok(pointer) => Sent::Published(pointer),
+                Err(PublishError::Overtaken { .. }) => Sent::Overtaken(store.load().await.ok()),
+                Err(PublishError::Api { object, source }) => Sent::Refused(format!(
+                    "the ConfigMap {object} cannot be written ({source}); the table that was published before stays in force, \
+                     and this is tried again"
+                )),
+                Err(error) => Sent::Refused(error.to_string()),
+            }
+        });
         self.publishing = Some(Publishing { table, result });
     }
 
-    async fn published(&mut self, result: Result<Pointer, PublishError>) {
+    fn published(&mut self, sent: Sent) {
         let Some(Publishing { table, .. }) = self.publishing.take() else {
             return;
         };
-        match result {
-            Ok(pointer) => {
+        match sent {
+            Sent::Published(pointer) => {
                 self.pointer = Some(pointer);
-                if self.refusal.take().is_some() {
-                    self.tell_publication(&Publication::Running);
-                }
+                self.refusal = None;
                 self.replica.published(&table, unix_ms());
             }
-            Err(PublishError::Overtaken { .. }) => {
-                if let Ok(pointed) = self.store.load().await {
+            Sent::Overtaken(now) => {
+                if let Some(pointed) = now {
                     self.pointer.clone_from(&pointed.pointer);
                     self.take_pointed(pointed);
-                    self.replica.overtaken(unix_ms());
+                    self.observe();
                 }
-                self.refuse(None);
+                let floor = self.pointer.as_ref().map_or(0, Pointer::revision);
+                self.replica.overtaken(unix_ms(), floor);
+                // Once is the course of things.
+                let again = self.refusal.is_some();
+                self.refuse(again.then(|| {
+                    format!(
+                        "the {} is changed by somebody else again and again; look who writes it",
+                        self.table
+                    )
+                }));
             }
-            Err(error) => self.refuse(Some(said(&error))),
+            Sent::Refused(why) => self.refuse(Some(why)),
         }
     }
 
-    /// Tries again later; says why, once.
+    /// Tries again later.
     fn refuse(&mut self, why: Option<String>) {
         let (first, longest) = PUBLISH_AGAIN;
         let pause = self.refusal.as_ref().map_or(first, |refusal| refusal.pause);
         self.refusal = Some(Refusal {
             due: Instant::now() + pause,
             pause: (pause * 2).min(longest),
+            why,
         });
-        if let Some(why) = why {
-            self.tell_publication(&Publication::Failing(why));
-        }
     }
 
     /// Tells of a change between running and failing; that publication is paused is told by the replica.
-    fn tell_publication(&self, publication: &Publication) {
-        // A failure lasts until something was published, whatever else is heard.
-        if self.refusal.is_some() && *publication == Publication::Running {
+    fn tell_publication(&self) {
+        let why = self
+            .refusal
+            .as_ref()
+            .and_then(|refusal| refusal.why.as_ref());
+        let now = match (&self.paused, why) {
+            (Some(paused), _) => Publication::Paused(paused.reason.clone()),
+            (None, Some(why)) => Publication::Failing(why.clone()),
+            (None, None) => Publication::Running,
+        };
+        if *self.publication.borrow() == now {
             return;
         }
-        let before = self.publication.send_replace(publication.clone());
-        if before == *publication {
-            return;
-        }
-        match (&before, publication) {
+        let before = self.publication.send_replace(now.clone());
+        match (&before, &now) {
             (_, Publication::Failing(why)) => self.say(Severity::Error, why),
             (Publication::Failing(_), Publication::Running) => {
                 self.say(Severity::Info, "tables can be published again");
@@ -375,10 +440,29 @@ fn paused_world(world: &World, object: String, reason: String) -> World {
     }
 }
 
-/// An error with what caused it.
-fn said(error: &PublishError) -> String {
-    match error {
-        PublishError::Api { source, .. } => format!("{error} ({source})"),
-        PublishError::Overtaken { .. } | PublishError::Excess(_) => error.to_string(),
+/// Whether the table that the pointer means is here, or it means none. What could not be read for a moment, or is of another release,
+/// must not be replaced by what was decided without it.
+fn has_readable_table(pointed: &Pointed) -> bool {
+    let means = pointed.pointer.as_ref().and_then(|it| it.commit.as_ref());
+    let has = pointed.table.as_ref().map(|table| table.table.revision());
+    match (&pointed.fault, means) {
+        (None | Some(Fault::PointerDeleted { .. }), _) => true,
+        (Some(Fault::Format { .. }), _) => false,
+        // One that went back, or was altered, is put right by who has the newer one.
+        (Some(_), None) => has.is_some(),
+        (Some(_), Some(means)) => has.is_some_and(|has| has >= means.revision),
     }
+}
+
+/// Whether what is wrong stays so unless somebody puts it right.
+const fn is_lost(fault: Option<&Fault>) -> bool {
+    matches!(
+        fault,
+        Some(
+            Fault::ChunkMissing { .. }
+                | Fault::ChunkAltered { .. }
+                | Fault::Unreadable { .. }
+                | Fault::PointerAltered { .. }
+        )
+    )
 }

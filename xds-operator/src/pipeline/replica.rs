@@ -55,6 +55,14 @@ pub struct Replica {
     settle: Settle,
     /// What settled last, for the moment when we come to lead.
     settled: Option<Arc<RulesHalf>>,
+    /// Publication was paused since something settled: that may be half of what is meant, and is not published any more.
+    withheld: bool,
+    /// What we publish is above it.
+    floor: u64,
+    /// Whether the rules were looked at since we lead.
+    looked: bool,
+    /// What was sent to be published last.
+    sent: Option<Arc<Published>>,
     /// There while we lead.
     rules: Option<Rules>,
     published: Option<InForce>,
@@ -74,10 +82,14 @@ impl Replica {
             policy,
             settle: Settle::new(times),
             settled: None,
+            withheld: false,
+            floor: 0,
+            looked: false,
+            sent: None,
             rules: None,
             published: None,
             is_new: false,
-            targets: Targets::new(Endpoints::default()),
+            targets: Targets::unknown(),
             standing: Standing::default(),
             once: Vec::new(),
             news: News::default(),
@@ -86,11 +98,14 @@ impl Replica {
 
     /// Takes what the source says now. `now_ms` is of any clock that never goes back.
     pub fn observe(&mut self, world: &World, now_ms: u64) {
+        self.withheld |= world.rules.paused.is_some();
         self.settle.observe(world, now_ms);
     }
 
-    /// From now on this replica decides, beginning with what is published.
-    pub fn lead(&mut self, wall_ms: u64) {
+    /// From now on this replica decides, beginning with what is published. What it publishes is above `floor`, a revision that
+    /// somebody may have published and that nobody can read any more; 0: there is none.
+    pub fn lead(&mut self, wall_ms: u64, floor: u64) {
+        self.floor = floor;
         self.begin(wall_ms);
     }
 
@@ -111,28 +126,35 @@ impl Replica {
         self.is_new = true;
         self.news.served = true;
         let Some(rules) = &self.rules else { return };
-        match rules.in_force() {
-            // Two could have given one revision to two tables, within a millisecond.
-            Some(ours) if ours.published.table.image() == published.table.image() => {
-                self.once.push(published_message(&published.table));
-            }
-            // A newer one of ours waits.
-            Some(ours) if ours.revision() > revision => {}
+        // Two could have given one revision to two tables, within a millisecond.
+        let is_this = |ours: &Published| ours.table.image() == published.table.image();
+        let ours = rules.in_force().map(|ours| &*ours.published);
+        if ours.into_iter().chain(self.sent.as_deref()).any(is_this) {
+            self.once.push(published_message(&published.table));
+        } else {
             // Another has published since we decided: what is in force is not what we began with.
-            Some(_) | None => self.begin(wall_ms),
-        }
-    }
-
-    /// What is published is not what we believed: whatever it is, it counts, and we decide anew over it.
-    pub fn overtaken(&mut self, wall_ms: u64) {
-        if self.rules.is_some() {
             self.begin(wall_ms);
         }
     }
 
-    /// What to publish: what we decided, while it is not what is published.
+    /// What is published is not what we believed: whatever it is, it counts, and we decide anew over it, and above `floor`.
+    pub fn overtaken(&mut self, wall_ms: u64, floor: u64) {
+        if self.rules.is_some() {
+            self.lead(wall_ms, floor);
+        }
+    }
+
+    /// This proposal is on its way.
+    pub fn sent(&mut self, proposal: &Arc<Published>) {
+        self.sent = Some(proposal.clone());
+    }
+
+    /// What to publish: what we decided, while it is not what is published, and nobody has paused that since.
     #[must_use]
     pub fn proposal(&self) -> Option<&Arc<Published>> {
+        if self.withheld {
+            return None;
+        }
         let ours = self.rules.as_ref()?.in_force()?;
         let published = self.published.as_ref().map(InForce::revision);
         (Some(ours.revision()) != published).then_some(&ours.published)
@@ -149,8 +171,14 @@ impl Replica {
         let Settled { rules, endpoints } = self.settle.take(now_ms);
         let endpoints = endpoints.map_or(Change::Same, |half| self.targets.take(&half));
         if let Some(half) = rules {
+            // What was decided before a pause was not published: it is nothing to go on from.
+            if std::mem::take(&mut self.withheld) && self.rules.is_some() {
+                self.rules = Some(Rules::new(self.policy, self.published.clone()));
+            }
             if let Some(rules) = &mut self.rules {
-                let _proposed = rules.take(&half, wall_ms, &mut self.once);
+                let above = wall_ms.max(self.floor.saturating_add(1));
+                let _proposed = rules.take(&half, above, &mut self.once);
+                self.looked = true;
             }
             self.settled = Some(half);
             self.news.decided = true;
@@ -175,7 +203,7 @@ impl Replica {
     /// While we lead: the rules that were looked at last, and what we made of them.
     #[must_use]
     pub fn looked_at(&self) -> Option<LookedAt<'_>> {
-        let rules = self.rules.as_ref()?;
+        let rules = self.rules.as_ref().filter(|_| self.looked)?;
         Some(LookedAt {
             rules: self.settled.as_ref()?,
             verdicts: rules.verdicts(),
@@ -192,8 +220,11 @@ impl Replica {
 
     fn begin(&mut self, wall_ms: u64) {
         let mut rules = Rules::new(self.policy, self.published.clone());
-        if let Some(half) = &self.settled {
-            let _proposed = rules.take(half, wall_ms, &mut self.once);
+        let settled = self.settled.as_ref().filter(|_| !self.withheld);
+        self.looked = settled.is_some();
+        if let Some(half) = settled {
+            let above = wall_ms.max(self.floor.saturating_add(1));
+            let _proposed = rules.take(half, above, &mut self.once);
         }
         self.rules = Some(rules);
         self.news.decided = true;
@@ -274,7 +305,7 @@ mod tests {
             assert!(settled(replica, &["A"], 0).snapshot.is_none());
             assert!(replica.proposal().is_none(), "nobody leads");
         }
-        leader.lead(5_000);
+        leader.lead(5_000, 0);
         let proposal = leader.proposal().unwrap().clone();
         assert_eq!(proposal.table.revision(), 5_000);
         assert!(
@@ -295,10 +326,10 @@ mod tests {
         let (mut first, mut second) = (replica(), replica());
         settled(&mut first, &["A"], 0);
         settled(&mut second, &["A"], 0);
-        first.lead(5_000);
+        first.lead(5_000, 0);
         let published = first.proposal().unwrap().clone();
         second.published(&published, 5_001);
-        second.lead(6_000);
+        second.lead(6_000, 0);
         assert!(second.proposal().is_none());
         // And what has changed meanwhile, it does.
         settled(&mut second, &["A", "B"], 7_000);
@@ -310,8 +341,8 @@ mod tests {
         let (mut old, mut new) = (replica(), replica());
         settled(&mut old, &["A"], 0);
         settled(&mut new, &["A", "B"], 0);
-        old.lead(5_000);
-        new.lead(5_500);
+        old.lead(5_000, 0);
+        new.lead(5_500, 0);
         // The new leader was faster; the old one does not know yet that it leads no more.
         let published = new.proposal().unwrap().clone();
         old.published(&published, 6_000);
@@ -327,7 +358,7 @@ mod tests {
     fn an_old_copy_takes_nothing_back() {
         let mut replica = replica();
         settled(&mut replica, &["A"], 0);
-        replica.lead(5_000);
+        replica.lead(5_000, 0);
         let old = replica.proposal().unwrap().clone();
         replica.published(&old, 5_000);
         settled(&mut replica, &["B"], 10_000);
@@ -343,7 +374,7 @@ mod tests {
     fn a_conflict_keeps_what_is_published_also_for_the_next_leader() {
         let mut first = replica();
         settled(&mut first, &["A"], 0);
-        first.lead(5_000);
+        first.lead(5_000, 0);
         let published = first.proposal().unwrap().clone();
         let mut second = replica();
         second.published(&published, 6_000);
@@ -353,7 +384,7 @@ mod tests {
             .sessions
             .insert(ObjectName::new("t", "twin"), session("A"));
         second.observe(&conflict, 6_000);
-        second.lead(6_000);
+        second.lead(6_000, 0);
         let pass = second.advance(7_000, 7_000);
         assert!(second.proposal().is_none());
         assert_eq!(pass.snapshot.unwrap().revision, 5_000);
@@ -364,16 +395,20 @@ mod tests {
         );
     }
 
-    #[test]
-    fn what_is_paused_is_neither_decided_nor_proposed() {
-        let mut replica = replica();
-        replica.lead(0);
-        let mut paused = world(&["A"]);
+    fn paused(senders: &[&str]) -> World {
+        let mut paused = world(senders);
         Arc::make_mut(&mut paused.rules).paused = Some(Pause::Annotation {
             object: "ConfigMap t/table".to_owned(),
             reason: "release".to_owned(),
         });
-        replica.observe(&paused, 0);
+        paused
+    }
+
+    #[test]
+    fn what_is_paused_is_neither_decided_nor_proposed() {
+        let mut replica = replica();
+        replica.lead(0, 0);
+        replica.observe(&paused(&["A"]), 0);
         let pass = replica.advance(60_000, 60_000);
         assert!(replica.proposal().is_none());
         let told: Vec<String> = pass.messages.iter().map(ToString::to_string).collect();
@@ -384,5 +419,71 @@ mod tests {
         );
         settled(&mut replica, &["A"], 61_000);
         assert!(replica.proposal().is_some());
+    }
+
+    #[test]
+    fn no_table_is_served_before_it_is_known_who_answers_for_its_targets() {
+        let mut first = replica();
+        settled(&mut first, &["A"], 0);
+        first.lead(5_000, 0);
+        let published = first.proposal().unwrap().clone();
+        let mut started = replica();
+        started.published(&published, 6_000);
+        assert!(started.advance(6_000, 6_000).snapshot.is_none());
+        started.observe(&world(&["A"]), 6_500);
+        assert!(started.advance(7_000, 7_000).snapshot.is_some());
+    }
+
+    #[test]
+    fn half_of_a_set_that_settled_before_the_pause_is_never_proposed() {
+        let mut replica = replica();
+        settled(&mut replica, &["A"], 0);
+        replica.lead(5_000, 0);
+        let published = replica.proposal().unwrap().clone();
+        replica.published(&published, 5_000);
+        // Half of it settles, and is not published, for the pause was first.
+        settled(&mut replica, &["A", "B"], 6_000);
+        assert!(replica.proposal().is_some());
+        replica.observe(&paused(&["A", "B"]), 7_500);
+        assert!(replica.proposal().is_none(), "withdrawn");
+        replica.overtaken(7_600, 5_000);
+        replica.advance(7_600, 7_600);
+        assert!(replica.proposal().is_none());
+        // Another comes to lead meanwhile; it has seen the same half.
+        replica.follow();
+        replica.lead(7_700, 5_000);
+        replica.advance(7_700, 7_700);
+        assert!(replica.proposal().is_none());
+        // Resumed, nothing counts before it is quiet, and then all of it.
+        replica.observe(&world(&["A", "B"]), 60_000);
+        replica.advance(60_000, 60_000);
+        assert!(replica.proposal().is_none());
+        replica.observe(&world(&["A", "B", "C"]), 60_100);
+        replica.advance(60_349, 60_349);
+        assert!(replica.proposal().is_none());
+        replica.advance(60_350, 60_350);
+        assert_eq!(replica.proposal().unwrap().sessions.len(), 3);
+    }
+
+    #[test]
+    fn a_revision_that_nobody_can_read_any_more_is_surpassed() {
+        let mut replica = replica();
+        settled(&mut replica, &["A"], 0);
+        replica.lead(5_000, 90_000);
+        assert_eq!(replica.proposal().unwrap().table.revision(), 90_001);
+    }
+
+    #[test]
+    fn one_of_ours_that_is_published_late_does_not_undo_the_next() {
+        let mut replica = replica();
+        settled(&mut replica, &["A"], 0);
+        replica.lead(5_000, 0);
+        let first = replica.proposal().unwrap().clone();
+        replica.sent(&first);
+        settled(&mut replica, &["A", "B"], 6_000);
+        replica.published(&first, 8_000);
+        assert_eq!(replica.proposal().unwrap().sessions.len(), 2);
+        let told = replica.advance(8_000, 8_000).messages;
+        assert!(told.iter().any(|it| it.what.contains("is published")));
     }
 }

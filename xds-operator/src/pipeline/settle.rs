@@ -122,6 +122,10 @@ impl Settle {
 
     /// Takes what a source says now.
     pub fn observe(&mut self, world: &World, now_ms: u64) {
+        // What is there when publication goes on counts as a whole, after a quiet time of its own; also what had settled before.
+        if self.paused().is_some() && world.rules.paused.is_none() {
+            self.rules = Lane::new();
+        }
         self.rules.observe(world.rules.clone(), now_ms);
         self.endpoints.observe(world.endpoints.clone(), now_ms);
         // Once for each change: it looks at every slice.
@@ -337,6 +341,15 @@ mod tests {
         assert!(settle.take(90_000).rules.is_none());
         assert!(settle.paused().is_some());
         settle.observe(&world("b", 2), 90_100);
+        assert_eq!(
+            settle.take(90_349).rules,
+            None,
+            "the last files are on their way"
+        );
         assert_eq!(settle.take(90_350).rules, Some(rules("b")));
+        // What had settled before the pause and was not published since counts, too.
+        settle.observe(&pause("b", 2), 91_000);
+        settle.observe(&world("b", 2), 92_000);
+        assert_eq!(settle.take(92_250).rules, Some(rules("b")));
     }
 }

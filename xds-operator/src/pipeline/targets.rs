@@ -12,6 +12,8 @@ use crate::xds::Snapshot;
 #[derive(Debug)]
 pub(super) struct Targets {
     endpoints: Arc<Endpoints>,
+    /// Whether the source has said anything of them, or something was kept of an earlier start.
+    known: bool,
     served: Option<Arc<Snapshot>>,
     /// What is said of targets is older than the snapshot, because rules were waiting.
     stale: bool,
@@ -20,9 +22,23 @@ pub(super) struct Targets {
 }
 
 impl Targets {
+    /// Begins with what was kept.
     pub(super) fn new(endpoints: Endpoints) -> Self {
         Self {
+            known: true,
+            ..Self::unknown_with(endpoints)
+        }
+    }
+
+    /// Knows nothing yet: no table is translated before the source has said who answers for its targets.
+    pub(super) fn unknown() -> Self {
+        Self::unknown_with(Endpoints::default())
+    }
+
+    fn unknown_with(endpoints: Endpoints) -> Self {
+        Self {
             endpoints: Arc::new(endpoints),
+            known: false,
             served: None,
             stale: false,
             objects: Vec::new(),
@@ -48,7 +64,8 @@ impl Targets {
     pub(super) fn take(&mut self, half: &EndpointsHalf) -> Change {
         let (next, messages) = self.endpoints.next(half);
         self.objects = messages;
-        let change = Change::if_so(next != *self.endpoints);
+        let change = Change::if_so(next != *self.endpoints || !self.known);
+        self.known = true;
         if change == Change::Other {
             self.endpoints = Arc::new(next);
         }
@@ -62,7 +79,7 @@ impl Targets {
         change: Change,
         rules_wait: bool,
     ) -> Option<Arc<Snapshot>> {
-        if change == Change::Same && (!self.stale || rules_wait) {
+        if !self.known || change == Change::Same && (!self.stale || rules_wait) {
             return None;
         }
         let (snapshot, messages) = translate::translate(

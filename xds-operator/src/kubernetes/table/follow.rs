@@ -90,7 +90,10 @@ async fn observe(
         Ok(None) => {
             pointed.known = true;
             pointed.pointer = None;
-            pointed.paused = None;
+            // A pause lasts until somebody resumes it: it is put back with the pointer.
+            if pointed.table.is_none() {
+                pointed.paused = None;
+            }
             pointed.fault = pointed.table.as_ref().map(|_| Fault::PointerDeleted {
                 pointer: store.pointer(),
             });

@@ -289,7 +289,10 @@ impl Tending {
         if !self.leads() {
             return Ok(());
         }
-        match store.point(&encoded.commit, over).await {
+        match store
+            .point(&encoded.commit, over, pointed.paused.as_ref())
+            .await
+        {
             Ok(_) => {
                 self.tell(Tended::Repaired {
                     object: store.pointer(),

@@ -161,7 +161,9 @@ fn of_nothing_at_all_there_is_a_world_too() {
     let mut source = Source::listed(Vec::new(), Vec::new(), Vec::new());
     assert!(source.next().is_none());
     let given = source.gathered.given.clone().unwrap();
-    assert_eq!(given.world, World::default());
+    assert_eq!(given.world.rules, World::default().rules);
+    let endpoints = &given.world.endpoints;
+    assert_eq!((endpoints.services.len(), endpoints.slices.len()), (0, 0));
 }
 
 #[test]
