@@ -156,7 +156,7 @@ fn unprivileged() -> [&'static str; 6] {
 fn script(container: &Container<'_>) -> String {
     let root = quoted(container.place);
     let mut script = format!(
-        "set -e\numask 022\necho {} > /proc/sys/kernel/hostname\nmount -t tmpfs -o mode=755 container {root}\ncd {root}\n\
+        "set -e\numask 022\nhostname {}\nmount -t tmpfs -o mode=755 container {root}\ncd {root}\n\
          mkdir -p dev etc proc tmp usr/bin usr/lib\n",
         quoted(Path::new(container.hostname))
     );
