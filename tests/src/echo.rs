@@ -34,7 +34,13 @@ impl EchoEngine {
     /// Starts one on a port of its own.
     #[must_use]
     pub fn start(name: &str) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        Self::start_on(name, Ipv4Addr::LOCALHOST)
+    }
+
+    /// The same on another of this machine's addresses.
+    #[must_use]
+    pub fn start_on(name: &str, address: Ipv4Addr) -> Self {
+        let listener = TcpListener::bind((address, 0)).expect("a port is free");
         Self::serve(name, listener)
     }
 

@@ -69,8 +69,14 @@ impl Fold {
     /// Listens on a port of its own.
     #[must_use]
     pub fn open() -> Self {
+        Self::open_on(Ipv4Addr::LOCALHOST)
+    }
+
+    /// As [`Self::open`], on another of this machine's addresses.
+    #[must_use]
+    pub fn open_on(address: Ipv4Addr) -> Self {
         let listener = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket can be made");
-        let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
+        let any: SocketAddr = (address, 0).into();
         listener.bind(&any.into()).expect("a port is free");
         listener.listen(BACKLOG).expect("a bound socket can listen");
         listener

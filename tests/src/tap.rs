@@ -46,7 +46,13 @@ impl Tap {
     /// Starts one in front of `engine`.
     #[must_use]
     pub fn before(engine: SocketAddr) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        Self::before_on(Ipv4Addr::LOCALHOST, engine)
+    }
+
+    /// The same on another of this machine's addresses.
+    #[must_use]
+    pub fn before_on(address: Ipv4Addr, engine: SocketAddr) -> Self {
+        let listener = TcpListener::bind((address, 0)).expect("a port is free");
         let address = listener.local_addr().expect("a listener has an address");
         let log = Arc::new(Log::default());
         let tap = Self {

@@ -1,0 +1,83 @@
+//! What if the API server is away, or ends whatever is asked of it?
+
+use std::time::{Duration, Instant};
+
+use fixgw_e2e::cluster::Part;
+use fixgw_e2e::inside::inside;
+use fixgw_e2e::process::is_alive;
+
+use super::scene::{PROBE, attacked, sized};
+use crate::sessions;
+
+#[test]
+fn without_api_server_and_store_sessions_go_on_and_logons_are_routed_and_what_is_written_afterwards_counts()
+ {
+    inside(|| {
+        let away = Duration::from_secs(sized(12, 60));
+        let fault = format!("API server and etcd away for {} s", away.as_secs());
+        attacked(&fault, &[], |scene| {
+            let parts = scene.operators();
+            for part in [Part::ApiServer, Part::Etcd] {
+                scene.cluster.end(part);
+            }
+            let since = Instant::now();
+            scene.assert_leads(PROBE, "before");
+            scene.pass_time(away);
+            scene.assert_leads(PROBE, "before");
+            // Longer than anybody may lead without being able to say so.
+            scene.wait_said(&parts, "this replica leads no more");
+            for part in [Part::Etcd, Part::ApiServer] {
+                scene.cluster.begin(part);
+            }
+            assert!(since.elapsed() >= away);
+            scene.change_to("after");
+            // Nobody was started again for it.
+            for (pod, process) in &parts {
+                assert!(is_alive(process.pid()), "{} was ended", pod.name.1);
+            }
+        });
+    });
+}
+
+#[test]
+fn watches_that_are_cut_every_second_and_a_history_that_is_gone_miss_nothing() {
+    inside(|| {
+        let cuts = sized(8, 60);
+        let fault = format!("watches cut {cuts} times, once in a second, and 410 Gone");
+        attacked(&fault, &[], |scene| {
+            let mut engines = ["after", "before"].iter().cycle();
+            for _ in 0..cuts {
+                scene.relay.cut();
+                let engine = engines.next().unwrap();
+                scene.lead_probe(engine);
+                let begun = Instant::now();
+                scene.wait_leads(PROBE, engine);
+                scene.pass_time(Duration::from_secs(1).saturating_sub(begun.elapsed()));
+            }
+            // While nobody hears of it, the history goes: an API server that was started anew has none from before. Whoever asks
+            // to go on where he was is told that this is gone.
+            for (pod, _) in scene.operators() {
+                scene.relay.freeze(pod.address.into());
+            }
+            let there = scene.get(&sessions())["metadata"]["resourceVersion"].clone();
+            for engine in ["before", "after"] {
+                scene.lead_probe(engine);
+            }
+            scene.cluster.end(Part::ApiServer);
+            scene.cluster.begin(Part::ApiServer);
+            let mut told = Vec::new();
+            let _ = scene
+                .cluster
+                .api()
+                .watch(&sessions(), there.as_str().unwrap(), |change| {
+                    told.push(change["object"]["code"].clone());
+                    false
+                });
+            assert_eq!(told, [410]);
+            scene.relay.cut();
+            scene.relay.thaw();
+            scene.wait_leads(PROBE, "after");
+            scene.change_to("before");
+        });
+    });
+}
