@@ -21,14 +21,14 @@ use std::time::{Duration, Instant};
 
 use fixgw_e2e::api::Sent;
 use fixgw_e2e::apiserver::ApiServer;
-use fixgw_e2e::memory::Memory;
+use fixgw_e2e::many::{all, client, made, object, resource};
+use fixgw_e2e::memory::{Memory, cpu_seconds};
 use fixgw_e2e::process::{Process, wait_until};
 use fixgw_e2e::tool;
 use fixgw_operator::source::kubernetes::{Namespaces, Observed, follow};
 use fixgw_operator::world::ObjectName;
 use kube::Api;
 use kube::api::{ApiResource, DynamicObject, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -44,12 +44,8 @@ const OTHER: usize = 5_000;
 const LOOK: Duration = Duration::from_secs(20);
 /// Changes in each second of it.
 const CHANGES_PER_SECOND: u64 = 50;
-/// Requests at a time while objects are made.
-const HANDS: usize = 32;
 /// Namespace of all objects.
 const NAMESPACE: &str = "bench";
-/// Clock ticks of `/proc/PID/stat` in a second, on every Linux of today.
-const TICKS_PER_SECOND: f64 = 100.0;
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
@@ -155,17 +151,6 @@ impl Watched {
     }
 }
 
-fn cpu_seconds(pid: u32) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process lives");
-    let rest = stat.rsplit(") ").next().expect("it has a name");
-    let field = |index: usize| {
-        let text = rest.split(' ').nth(index).expect("it has so many fields");
-        text.parse::<f64>().expect("it is a number")
-    };
-    // utime and stime; the state is the third field of the file, and the first here.
-    (field(11) + field(12)) / TICKS_PER_SECOND
-}
-
 /// The other process: follows, and answers questions.
 fn follow_it(kubeconfig: &Path) {
     let runtime = Runtime::new().expect("a runtime can be had");
@@ -237,13 +222,6 @@ impl Counted {
             "touched": sessions.is_some_and(|sessions| sessions.contains_key(&touched)),
         })
     }
-}
-
-async fn client(kubeconfig: &Path) -> kube::Client {
-    let config = Kubeconfig::read_from(kubeconfig).expect("it is there");
-    let options = KubeConfigOptions::default();
-    let config = kube::Config::from_custom_kubeconfig(config, &options).await;
-    kube::Client::try_from(config.expect("it is whole")).expect("it can be used")
 }
 
 fn used(n: usize) -> String {
@@ -324,38 +302,6 @@ struct Cluster {
     services: Api<DynamicObject>,
     slices: Api<DynamicObject>,
     of: [ApiResource; 3],
-}
-
-fn resource(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource {
-    let gvk = kube::core::GroupVersionKind::gvk(group, version, kind);
-    ApiResource::from_gvk_with_plural(&gvk, plural)
-}
-
-fn object(of: &ApiResource, mut object: Value) -> DynamicObject {
-    object["apiVersion"] = json!(of.api_version);
-    object["kind"] = json!(of.kind);
-    serde_json::from_value(object).expect("it is an object")
-}
-
-async fn made(api: Api<DynamicObject>, object: DynamicObject) -> DynamicObject {
-    let made = api.create(&PostParams::default(), &object).await;
-    made.expect("it is taken")
-}
-
-/// All of them, so many at a time.
-async fn all<F: Future<Output = ()> + Send + 'static>(jobs: impl Iterator<Item = F>) {
-    let mut hands = JoinSet::new();
-    for job in jobs {
-        if hands.len() >= HANDS {
-            hands
-                .join_next()
-                .await
-                .expect("there is one")
-                .expect("it does not panic");
-        }
-        hands.spawn(job);
-    }
-    hands.join_all().await;
 }
 
 impl Cluster {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::api::Api;
@@ -31,6 +32,14 @@ pub(crate) struct ServerFiles {
     directory: TempDir,
     certificate: Files,
     authority: Arc<Authority>,
+    audit: Audit,
+}
+
+/// Whether the server writes down who asked for what.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Audit {
+    Off,
+    On,
 }
 
 /// Who tells the API server which service account somebody is.
@@ -56,7 +65,34 @@ impl ServerFiles {
                 .expect("a temporary directory can be made"),
             certificate,
             authority: Arc::new(authority),
+            audit: Audit::Off,
         }
+    }
+
+    /// From the next start of the server on there are these users, too, who may do everything; what each asks for is written down.
+    fn watch(&mut self, users: &[&str]) {
+        let lines = users.iter();
+        let lines: Vec<String> = lines
+            .map(|user| format!("{TOKEN}-{user},{user},{user},\"system:masters\"\n"))
+            .collect();
+        let tokens = self.certificate.path("tokens.csv");
+        let own = std::fs::read_to_string(&tokens).expect("it was written");
+        self.certificate.put(&tokens, &(own + &lines.concat()));
+        let policy = json!({
+            "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
+            "rules": [{ "level": "Metadata", "users": users }, { "level": "None" }],
+        });
+        self.certificate
+            .put(&self.audit_policy(), &policy.to_string());
+        self.audit = Audit::On;
+    }
+
+    fn audit_policy(&self) -> PathBuf {
+        self.path("audit-policy.json")
+    }
+
+    fn audit_log(&self) -> PathBuf {
+        self.path("audit.log")
     }
 
     /// Who may do everything.
@@ -128,6 +164,10 @@ impl ServerFiles {
             flag("token-auth-file", &self.certificate.path("tokens.csv"));
             flag("service-account-key-file", &self.certificate.certificate());
             flag("service-account-signing-key-file", &self.account_key());
+            if self.audit == Audit::On {
+                flag("audit-policy-file", &self.audit_policy());
+                flag("audit-log-path", &self.audit_log());
+            }
             command.args([
                 "--permit-port-sharing",
                 "--endpoint-reconciler-type=none",
@@ -156,7 +196,18 @@ impl ApiServer {
     /// Starts one and waits until it is ready.
     #[must_use]
     pub fn start() -> Self {
-        let files = ServerFiles::new(&[]);
+        Self::start_with(ServerFiles::new(&[]))
+    }
+
+    /// As [`Self::start`], for who wants to know what these users ask of it; each may do everything.
+    #[must_use]
+    pub fn start_watched(users: &[&str]) -> Self {
+        let mut files = ServerFiles::new(&[]);
+        files.watch(users);
+        Self::start_with(files)
+    }
+
+    fn start_with(files: ServerFiles) -> Self {
         let port = KeptPort::keep_to_share();
         let mut started = Self {
             _etcd: files.start_store(),
@@ -192,6 +243,21 @@ impl ApiServer {
         let path = self.files.path("kubeconfig");
         self.write_kubeconfig(&path);
         path
+    }
+
+    /// The same for a user that is watched.
+    #[must_use]
+    pub fn kubeconfig_of(&self, user: &str) -> PathBuf {
+        let path = self.files.path(&format!("kubeconfig-{user}"));
+        let api = self.with_token(&format!("{TOKEN}-{user}"));
+        api.write_kubeconfig(&path);
+        path
+    }
+
+    /// Where it writes down what watched users ask for: an audit event a line.
+    #[must_use]
+    pub fn audit_log(&self) -> PathBuf {
+        self.files.audit_log()
     }
 }
 

@@ -4,6 +4,7 @@
 //! and takes the same ports as the test beside it. All of it, the programs too, is gone when that program ends.
 
 use std::env;
+use std::net::IpAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
@@ -80,6 +81,11 @@ fn set_up() {
     ip(&["link", "add", BRIDGE, "type", "bridge"]);
     ip(&["addr", "add", &format!("{HOST}/16"), "dev", BRIDGE]);
     ip(&["link", "set", BRIDGE, "up"]);
+}
+
+/// From now on the test has this address, too.
+pub fn add_address(address: IpAddr) {
+    ip(&["addr", "add", &format!("{address}/16"), "dev", BRIDGE]);
 }
 
 /// Changes the network of the test.

@@ -36,6 +36,7 @@ pub mod hostile;
 pub mod image;
 pub mod impostor;
 pub mod inside;
+pub mod many;
 pub mod memory;
 pub mod pair;
 pub mod peer;

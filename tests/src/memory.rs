@@ -1,4 +1,7 @@
-//! How much memory does a process have, now and at most?
+//! How much memory does a process have, now and at most, and how much processor time has it had?
+
+/// Clock ticks of `/proc/PID/stat` in a second, on every Linux of today.
+const TICKS_PER_SECOND: f64 = 100.0;
 
 /// A process's memory, from here on.
 pub struct Memory {
@@ -52,4 +55,17 @@ fn status_kb(pid: u32, line: &str) -> u64 {
     let number = found.expect("Linux says it");
     let number = number.trim().trim_end_matches(" kB");
     number.parse().expect("a number of kB")
+}
+
+/// Seconds of processor time that a process has had.
+#[must_use]
+pub fn cpu_seconds(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process lives");
+    let rest = stat.rsplit(") ").next().expect("it has a name");
+    let field = |index: usize| {
+        let text = rest.split(' ').nth(index).expect("it has so many fields");
+        text.parse::<f64>().expect("it is a number")
+    };
+    // utime and stime; the state is the third field of the file, and the first here.
+    (field(11) + field(12)) / TICKS_PER_SECOND
 }

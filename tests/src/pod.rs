@@ -25,6 +25,7 @@ pub struct Setup {
     listeners: Vec<(String, SocketAddr, String)>,
     more: String,
     names: Vec<SocketAddr>,
+    node: String,
     files: TempDir,
 }
 
@@ -38,6 +39,7 @@ impl Setup {
             listeners: Vec::new(),
             more: String::new(),
             names: Vec::new(),
+            node: "pod-0".to_owned(),
             files: TempDir::with_prefix("fixgw-e2e-").expect("a temporary directory can be made"),
         };
         setup.listener(LISTENER, "")
@@ -53,6 +55,13 @@ impl Setup {
         CONTROL_PLANE.clone_into(&mut setup.control_plane.0);
         setup.names = control_planes.to_vec();
         setup
+    }
+
+    /// With another name.
+    #[must_use]
+    pub fn node(mut self, id: &str) -> Self {
+        id.clone_into(&mut self.node);
+        self
     }
 
     /// With a reject engine.
@@ -119,7 +128,7 @@ impl Setup {
     }
 
     fn start(&self, config: &Path) -> Process {
-        let gateway = ["gateway", "--node-id", "pod-0", "--config"];
+        let gateway = ["gateway", "--node-id", &self.node, "--config"];
         if self.names.is_empty() {
             return Process::start("fixgw gateway", tool::program("fixgw"), |command| {
                 command.args(gateway).arg(config);
