@@ -9,15 +9,21 @@ pub mod status;
 pub mod table;
 
 use std::error::Error as _;
-use std::future::Future;
+use std::fmt::Debug;
+use std::future::{Future, ready};
 use std::time::Duration;
 
+use futures_util::{Stream, StreamExt as _};
 use kube::config::KubeConfigOptions;
 use kube::runtime::utils::Backoff;
-use kube::{Client, Config};
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Client, Config, Resource};
+use serde::de::DeserializeOwned;
 
 /// How long one request may take: a host that is gone does not say so.
 pub(crate) const REQUEST_MAX: Duration = Duration::from_secs(10);
+/// Seconds until a watch is asked for anew. A host that is gone without a word is noticed five seconds later.
+pub(crate) const WATCH_S: u32 = 60;
 /// How long until something is tried again, at first and at last.
 const AGAIN_MIN: Duration = Duration::from_millis(250);
 const AGAIN_MAX: Duration = Duration::from_secs(5);
@@ -109,6 +115,46 @@ pub(crate) async fn bounded<T>(
     }
 }
 
+/// The object of this name whenever it changes; `None` when there is none.
+pub(crate) fn watch_one<K>(
+    api: Api<K>,
+    name: &str,
+) -> impl Stream<Item = Result<Option<K>, watcher::Error>> + Send + use<K>
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    one_of(watcher(api, of_one(name)))
+}
+
+fn of_one(name: &str) -> watcher::Config {
+    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    config.timeout(WATCH_S)
+}
+
+/// A list that does not have the object says that there is none, whether or not its deletion was seen.
+fn one_of<K: Send, E: Send>(
+    events: impl Stream<Item = Result<Event<K>, E>> + Send,
+) -> impl Stream<Item = Result<Option<K>, E>> + Send {
+    let told = events.scan(false, |listed, event| {
+        let told = match event {
+            Ok(Event::Init) => {
+                *listed = false;
+                None
+            }
+            Ok(Event::InitApply(object)) => {
+                *listed = true;
+                Some(Ok(Some(object)))
+            }
+            Ok(Event::InitDone) => (!*listed).then_some(Ok(None)),
+            Ok(Event::Apply(object)) => Some(Ok(Some(object))),
+            Ok(Event::Delete(_)) => Some(Ok(None)),
+            Err(error) => Some(Err(error)),
+        };
+        ready(Some(told))
+    });
+    told.filter_map(ready)
+}
+
 /// How long to wait before the next attempt: longer each time, within bounds.
 #[derive(Debug, Default)]
 pub(crate) struct Patience(u32);
@@ -146,6 +192,44 @@ pub fn host_name() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_watch_of_one_object_is_asked_for_anew_before_long() {
+        let config = of_one("fix-gateway-table");
+        let fields = config.field_selector.as_deref();
+        assert_eq!(fields, Some("metadata.name=fix-gateway-table"));
+        assert_eq!(config.timeout, Some(WATCH_S));
+    }
+
+    #[tokio::test]
+    async fn what_a_list_does_not_have_is_not_there() {
+        let (list, done) = (Event::Init, Event::InitDone);
+        let events = [
+            Ok(list.clone()),
+            Ok(done.clone()),
+            Ok(Event::Apply("a")),
+            Ok(list.clone()),
+            Ok(Event::InitApply("b")),
+            Ok(done.clone()),
+            Err("an error"),
+            Ok(Event::Delete("b")),
+            Ok(Event::Apply("c")),
+            // Its deletion was missed.
+            Ok(list),
+            Ok(done),
+        ];
+        let told: Vec<_> = one_of(futures_util::stream::iter(events)).collect().await;
+        let wanted = [
+            Ok(None),
+            Ok(Some("a")),
+            Ok(Some("b")),
+            Err("an error"),
+            Ok(None),
+            Ok(Some("c")),
+            Ok(None),
+        ];
+        assert_eq!(told, wanted);
+    }
 
     #[test]
     fn patience_grows_within_its_bounds() {

@@ -16,7 +16,6 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::runtime::WatchStreamExt as _;
-use kube::runtime::watcher::watch_object;
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -24,7 +23,7 @@ use tokio::task::JoinHandle;
 use tokio_stream::StreamExt as _;
 
 use self::machine::{Machine, Outcome, Seen, Step, TIMES, Written};
-use super::{FIELD_MANAGER, Patience, RequestError};
+use super::{FIELD_MANAGER, Patience, RequestError, watch_one};
 
 /// How long one request may take: a second attempt shall have time before the deadline.
 const REQUEST_MAX: Duration = Duration::from_secs(4);
@@ -169,7 +168,7 @@ struct Office {
 
 impl Office {
     async fn run(mut self, mut released: oneshot::Receiver<()>) {
-        let lease = watch_object(self.api.clone(), &self.name);
+        let lease = watch_one(self.api.clone(), &self.name);
         let mut lease = pin!(lease.backoff(Patience::default()));
         loop {
             let step = self.machine.step(self.now_ms(), jitter());

@@ -29,6 +29,7 @@ use self::gather::{Gathered, Gathers, Listing, Step, Targets, Watch};
 use self::read::Watched;
 use self::trouble::{Cause, Now, Troubles};
 use crate::api::{self, FIXSessionSpec};
+use crate::kubernetes::WATCH_S;
 use crate::message::Message;
 pub use crate::world::held::{HeldStatus, HeldStatuses, Lifecycle, Observed};
 use crate::world::{EndpointSlice, ObjectName, Objects, Service};
@@ -37,8 +38,6 @@ use crate::world::{EndpointSlice, ObjectName, Objects, Service};
 pub const NAMESPACES_MAX: usize = 100;
 /// Objects of one page of a list, as kubectl and client-go have it: larger ones take memory, smaller ones take time.
 const PAGE_OBJECTS_MAX: u32 = 500;
-/// Seconds until a watch is asked for anew. A host that is gone without a word is noticed five seconds later.
-const WATCH_S: u32 = 60;
 /// How long a page of a list, or the beginning of a watch, may take.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(30);
 /// The first try after a watch that worked.

@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::runtime::WatchStreamExt as _;
-use kube::runtime::watcher::{self, watch_object};
+use kube::runtime::watcher;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use tokio_stream::StreamExt as _;
 
 use super::{Fault, Pointed, TableStore};
-use crate::kubernetes::{Patience, bounded};
+use crate::kubernetes::{Patience, bounded, watch_one};
 
 /// How long until a moment that never comes, where a timer must have one.
 const LONG: Duration = Duration::from_hours(1);
@@ -30,7 +30,7 @@ impl TableStore {
 }
 
 async fn follow(store: TableStore, sender: watch::Sender<Option<Pointed>>) {
-    let pointer = watch_object(store.0.maps.clone(), &store.0.name);
+    let pointer = watch_one(store.0.maps.clone(), &store.0.name);
     let mut pointer = pin!(pointer.backoff(Patience::default()));
     let mut pointed = Pointed::default();
     let mut patience = Patience::default();
