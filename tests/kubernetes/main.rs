@@ -14,6 +14,7 @@ mod cluster;
 mod definition;
 mod installed;
 mod lease;
+mod peers;
 mod refusal;
 mod source;
 mod status;

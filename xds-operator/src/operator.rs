@@ -193,8 +193,9 @@ impl Parts {
                 us: args.pod_ip,
                 port: args.xds.port(),
             };
-            let task = kubernetes::peers::follow(client.clone(), watched, peers.clone());
-            health.watch("the watch of the other replicas", task);
+            let others = kubernetes::peers::follow(client.clone(), watched, peers.clone());
+            health.watch("the watch of the other replicas", others.task);
+            tell_standing(others.troubles, Clone::clone, speaker);
             peers
         });
         health.watch("the watch of the API server", following.task);

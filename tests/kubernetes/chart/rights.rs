@@ -192,6 +192,11 @@ fn the_operator_of_some_namespaces_may_nothing_in_others() {
             Question("rates", "create events.k8s.io/events", Yes),
             Question("leases", "list fixgateway.io/fixsessions", No),
             Question("fix", "list fixgateway.io/fixsessions", No),
+            // The other replicas.
+            Question("fix", "list discovery.k8s.io/endpointslices", Yes),
+            Question("fix", "watch discovery.k8s.io/endpointslices", Yes),
+            Question("fix", "list /services", No),
+            Question("leases", "list discovery.k8s.io/endpointslices", No),
             Question("fix", "update /configmaps fix-gateway-table", Yes),
             Question("leases", "create coordination.k8s.io/leases", Yes),
             Question(

@@ -6,7 +6,7 @@
 
 mod gather;
 mod read;
-mod trouble;
+pub(crate) mod trouble;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -25,7 +25,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_stream::StreamExt as _;
 
-use self::gather::{Gathered, Gathers, Listing, Step, Targets, Watch};
+pub(crate) use self::gather::Watch;
+use self::gather::{Gathered, Gathers, Listing, Step, Targets};
 use self::read::Watched;
 use self::trouble::{Cause, Now, Troubles};
 use crate::api::{self, FIXSessionSpec};
@@ -185,7 +186,16 @@ impl Follower {
             namespace,
         };
         let works = Arc::new(AtomicBool::new(false));
-        let client = listened(client.clone(), which.clone(), tell.clone(), works.clone());
+        let begun = {
+            let (which, tell, works) = (which.clone(), tell.clone(), works.clone());
+            move || {
+                works.store(true, Ordering::Release);
+                let (which, tell) = (which.clone(), tell.clone());
+                // Fails when nobody follows any more.
+                async move { drop(tell.send((which, Told::Works)).await) }
+            }
+        };
+        let client = listened(client.clone(), begun);
         let api: Api<Watched<F>> = match &which.namespace {
             None => Api::all(client),
             Some(namespace) => Api::namespaced(client, namespace),
@@ -296,16 +306,16 @@ async fn pass_on<F: Gathers>(
 
 /// A client that tells when a watch has begun, which the watcher keeps to itself until something changes, and that does not wait
 /// for ever for an answer.
-fn listened(
+pub(crate) fn listened<F>(
     client: kube::Client,
-    which: Watch,
-    tell: Tell,
-    works: Arc<AtomicBool>,
-) -> kube::Client {
+    begun: impl Fn() -> F + Clone + Send + 'static,
+) -> kube::Client
+where
+    F: Future<Output = ()> + Send,
+{
     let namespace = client.default_namespace().to_owned();
     let service = tower::service_fn(move |request: Request<Body>| {
-        let (client, which, tell, works) =
-            (client.clone(), which.clone(), tell.clone(), works.clone());
+        let (client, begun) = (client.clone(), begun.clone());
         async move {
             let parameters = request.uri().query().unwrap_or_default();
             let is_watch = parameters.split('&').any(|it| it == "watch=true");
@@ -328,9 +338,7 @@ fn listened(
                     ))),
                 };
             if is_watch && answer.as_ref().is_ok_and(|it| it.status().is_success()) {
-                works.store(true, Ordering::Release);
-                // Fails when nobody follows any more.
-                let _ = tell.send((which, Told::Works)).await;
+                begun().await;
             }
             answer
         }

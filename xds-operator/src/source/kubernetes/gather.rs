@@ -32,11 +32,11 @@ pub(super) type Targets = Arc<BTreeSet<ObjectName>>;
 
 /// One of the watches.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Watch {
+pub(crate) struct Watch {
     /// Whose.
-    pub(super) kind: Kind,
+    pub(crate) kind: Kind,
     /// Where; everywhere if it is not said.
-    pub(super) namespace: Option<Arc<str>>,
+    pub(crate) namespace: Option<Arc<str>>,
 }
 
 /// What a watch tells.

@@ -18,20 +18,20 @@ use crate::message::{About, Message};
 use crate::world::Kind;
 
 /// What is over so soon is not told: connections are cut whenever an API server is rolled.
-pub(super) const TOLD_AFTER_MS: u64 = 2_000;
+pub(crate) const TOLD_AFTER_MS: u64 = 2_000;
 
 /// Two clocks at one moment.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Now {
+pub(crate) struct Now {
     /// For people.
-    pub(super) wall: Timestamp,
+    pub(crate) wall: Timestamp,
     /// That never goes back.
-    pub(super) ms: u64,
+    pub(crate) ms: u64,
 }
 
 /// Why a watch tells nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Cause {
+pub(crate) enum Cause {
     /// Nobody answers.
     Unreachable(String),
     /// We are not who we say we are.
@@ -46,7 +46,7 @@ pub(super) enum Cause {
 
 impl Cause {
     /// Why a watch failed; `None` when it is only to be listed anew.
-    pub(super) fn of(error: &Error) -> Option<Self> {
+    pub(crate) fn of(error: &Error) -> Option<Self> {
         match error {
             Error::InitialListFailed(error)
             | Error::WatchStartFailed(error)
@@ -113,7 +113,7 @@ impl Trouble {
 
 /// What stands.
 #[derive(Default)]
-pub(super) struct Troubles {
+pub(crate) struct Troubles {
     /// That nobody answers, from the first watch that noticed to the last.
     away: Option<Trouble>,
     of: BTreeMap<Watch, Trouble>,
@@ -121,7 +121,7 @@ pub(super) struct Troubles {
 
 impl Troubles {
     /// A watch failed.
-    pub(super) fn failed(&mut self, watch: &Watch, cause: Cause, now: Now) {
+    pub(crate) fn failed(&mut self, watch: &Watch, cause: Cause, now: Now) {
         let same = |trouble: &Trouble| {
             std::mem::discriminant(&trouble.cause) == std::mem::discriminant(&cause)
         };
@@ -137,7 +137,7 @@ impl Troubles {
     }
 
     /// A watch is there again.
-    pub(super) fn works(&mut self, watch: &Watch) {
+    pub(crate) fn works(&mut self, watch: &Watch) {
         self.of.remove(watch);
         self.look_who_is_away();
     }
@@ -149,7 +149,7 @@ impl Troubles {
     }
 
     /// When [`Troubles::messages`] gives something else, if nothing changes until then.
-    pub(super) fn due_ms(&self, now_ms: u64) -> Option<u64> {
+    pub(crate) fn due_ms(&self, now_ms: u64) -> Option<u64> {
         let all = self.of.values().chain(&self.away);
         all.map(Trouble::told_ms)
             .filter(|told| *told > now_ms)
@@ -157,7 +157,7 @@ impl Troubles {
     }
 
     /// All that stands and is to be told.
-    pub(super) fn messages(&self, now_ms: u64) -> Vec<Message> {
+    pub(crate) fn messages(&self, now_ms: u64) -> Vec<Message> {
         let told = |trouble: &&Trouble| trouble.told_ms() <= now_ms;
         let away = self.away.as_ref().filter(told);
         let away = away.and_then(|trouble| message(None, trouble));
