@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::{cases, chart, directory, helm, render};
+use serde_json::json;
+
+use super::{Object, cases, chart, directory, helm, render, template};
 
 #[test]
 fn every_set_of_values_gives_what_was_reviewed() {
@@ -94,6 +96,34 @@ fn pods_do_not_change_with_the_charts_version_alone() {
         let text = pod.to_string();
         for label in ["helm.sh/chart", "app.kubernetes.io/version"] {
             assert!(!text.contains(label), "{}: {label}", object.name());
+        }
+    }
+}
+
+/// Where ports of the nodes are taken, a new pod has no room beside the old one: it would wait for ever.
+#[test]
+fn pods_that_take_ports_of_their_nodes_are_replaced_in_place() {
+    for mode in ["deployment", "daemonset"] {
+        for (ports, wanted) in [
+            ("hostPorts=true", (0, 1)),
+            ("hostNetwork=true", (0, 1)),
+            ("hostPorts=false", (1, 0)),
+        ] {
+            let (mode, ports) = (format!("gateway.mode={mode}"), format!("gateway.{ports}"));
+            let output = template(None, &["--set", &mode, "--set", &ports]);
+            let objects = Object::read_all(&String::from_utf8(output.stdout).unwrap());
+            let is_workload = |object: &&Object| {
+                ["Deployment", "DaemonSet"].contains(&object.kind())
+                    && object.name() == "fix-gateway-gateway"
+            };
+            let workload = objects.iter().find(is_workload).unwrap();
+            let strategies = ["/spec/strategy", "/spec/updateStrategy"];
+            let strategy = strategies
+                .iter()
+                .find_map(|path| workload.value.pointer(path));
+            let rolling = &strategy.unwrap()["rollingUpdate"];
+            let wanted = json!({ "maxSurge": wanted.0, "maxUnavailable": wanted.1 });
+            assert_eq!(*rolling, wanted, "{mode} {ports}");
         }
     }
 }
