@@ -3,9 +3,11 @@
 use std::time::{Duration, Instant};
 
 use fixgw_e2e::apiserver::ApiServer;
-use fixgw_e2e::process::EVENT_WAIT_MAX;
+use fixgw_e2e::process::{EVENT_WAIT_MAX, Process, wait_until};
+use fixgw_e2e::tool;
 use fixgw_operator::kubernetes::lease::{Candidate, Leadership, LeaseName, Role, apply};
 use kube::Client;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::{client, run, shown};
@@ -135,4 +137,34 @@ fn a_leader_whose_api_server_is_gone_leads_no_more_after_its_deadline() {
             .unwrap();
         assert!(said.unwrap().contains("default/operator"), "it is said");
     });
+}
+
+/// A replica that is stopped has given the Lease back when it ends, whether it serves already or waits for its first table.
+#[test]
+fn a_stopped_operator_ends_after_the_lease_was_given_back() {
+    for is_ready in [false, true] {
+        let server = if is_ready {
+            crate::with_definition().0
+        } else {
+            // Without the CRD there is no first table.
+            ApiServer::start()
+        };
+        let kubeconfig = server.kubeconfig();
+        let operator = Process::start("fixgw operator", tool::program("fixgw"), |command| {
+            command
+                .args(["operator", "--namespace=default", "--lease=operator"])
+                .args(["--identity=a", "--filter=/filter.wasm", "--output=json"])
+                .args(["--xds=127.0.0.1:0", "--probes=127.0.0.1:0"])
+                .env("KUBECONFIG", &kubeconfig);
+        });
+        let holder = || held_by(&server).as_str().map(str::to_owned);
+        wait_until("it to lead", || holder().filter(|it| it.starts_with("a_")));
+        if is_ready {
+            let table = "/api/v1/namespaces/default/configmaps/fix-gateway-table";
+            wait_until("a table", || (server.get(table).code == 200).then_some(()));
+        }
+        operator.signal(Signal::TERM);
+        assert!(operator.wait_exit().success());
+        assert_eq!(holder(), None, "it was ready: {is_ready}");
+    }
 }

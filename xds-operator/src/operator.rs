@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use self::stage::{Heard, Stage};
 use crate::cli::OperatorArgs;
-use crate::kubernetes::lease::{self, Candidate, Leadership, LeaseName, Role};
+use crate::kubernetes::lease::{self, Candidate, Leadership, LeaseName};
 use crate::kubernetes::peers::Watched;
 use crate::kubernetes::status::{self, Inputs, Names};
 use crate::kubernetes::table::{Pointed, TableStore};
@@ -99,9 +99,16 @@ async fn operate(args: &OperatorArgs) -> Result<(), OperatorError> {
     let mut stage = parts.stage;
     // The port answers only when there is something to serve: until then proxies are refused, and ask the other replicas.
     let first = tokio::select! {
-        first = stage.first() => first,
-        _ = interrupt.recv() => return Ok(()),
-        _ = terminate.recv() => return Ok(()),
+        first = stage.first() => Some(first),
+        _ = interrupt.recv() => None,
+        _ = terminate.recv() => None,
+    };
+    let Some(first) = first else {
+        // It may lead all the same.
+        health.stopping();
+        give_back(parts.release, parts.leadership).await;
+        speaker.finish().await;
+        return Ok(());
     };
     let listener = listen(args.xds, "--xds").await?;
     let plan = Plan {
@@ -139,11 +146,7 @@ async fn operate(args: &OperatorArgs) -> Result<(), OperatorError> {
         _ = terminate.recv() => {}
     }
     health.stopping();
-    // Another replica leads at once, instead of when the Lease has run out.
-    let _ = parts.release.send(());
-    let mut leadership = parts.leadership;
-    let released = leadership.wait_for(|now| now.role == Role::Follower);
-    let _ = tokio::time::timeout(RELEASE_MAX, released).await;
+    give_back(parts.release, parts.leadership).await;
     serving.stop().await?;
     drop(stage);
     speaker.finish().await;
@@ -222,6 +225,14 @@ impl Parts {
             identity,
         }
     }
+}
+
+/// Gives the Lease back: another replica leads at once, instead of when it has run out.
+async fn give_back(release: oneshot::Sender<()>, mut leadership: watch::Receiver<Leadership>) {
+    let _ = release.send(());
+    // That we do not lead is said before it is written. The task has the only sender, and ends when it has written.
+    let written = async { while leadership.changed().await.is_ok() {} };
+    let _ = tokio::time::timeout(RELEASE_MAX, written).await;
 }
 
 async fn listen(address: SocketAddr, option: &'static str) -> Result<TcpListener, OperatorError> {
