@@ -405,7 +405,7 @@ fn a_drain_ends_when_its_time_is_over_and_says_who_is_left() {
     let nobody = fixgw(&["drain", "--admin", &unused_port().to_string()]);
     assert_eq!(nobody.status.code(), Some(2));
     let said = String::from_utf8_lossy(&nobody.stderr);
-    assert!(said.contains("does not answer at 127.0.0.1:"), "{said}");
+    assert!(said.contains("nothing listens at 127.0.0.1:"), "{said}");
 }
 
 fn fixgw(arguments: &[&str]) -> Output {

@@ -10,7 +10,7 @@ use clap::Args;
 use tokio::time::{Instant, sleep};
 
 use crate::api;
-use crate::envoy::admin::{self, Admin};
+use crate::envoy::admin::{self, Admin, Unanswered};
 use crate::message::count;
 use crate::said::complain;
 
@@ -18,8 +18,9 @@ use crate::said::complain;
 const LOOK: Duration = Duration::from_millis(250);
 /// How often is said what is waited for.
 const TELL: Duration = Duration::from_secs(10);
-/// How often Envoy is asked to drain: its main thread can be busy with a large table for a moment.
-const ASKED_MAX: u32 = 5;
+/// After how many refused connections, one after the other, there is no Envoy to ask. One that is there and does not answer is asked
+/// until the time is over: its main thread can be busy, and who gave up would have every session cut.
+const REFUSED_MAX: u32 = 5;
 
 /// `fixgw drain`
 #[derive(Clone, Debug, Args)]
@@ -29,7 +30,8 @@ const ASKED_MAX: u32 = 5;
 
 From then on the listeners refuse new connections; there is no way back but a new gateway. Held connections are served on.
 
-Exit codes: 0 nobody is connected any more, 1 the time is over and some are, 2 Envoy could not be asked.")]
+Exit codes: 0 nobody is connected any more, 1 the time is over and some are, 2 Envoy could not be asked:
+nothing listens at --admin, or nothing answered until the time was over.")]
 pub struct DrainArgs {
     /// Address of Envoy's admin interface
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9901")]
@@ -55,8 +57,8 @@ enum Drained {
     Wholly,
     /// So many connections are left.
     NotInTime(u64),
-    /// Envoy does not answer.
-    Unknown,
+    /// Envoy could not be asked.
+    Unknown(Unanswered),
 }
 
 /// Drains, and waits.
@@ -76,11 +78,17 @@ pub fn run(args: &DrainArgs) -> ExitCode {
             complain(format_args!("fixgw drain: {left} did not end in time"));
             ExitCode::from(1)
         }
-        Ok(Drained::Unknown) => {
+        Ok(Drained::Unknown(why)) => {
             let admin = args.admin;
-            complain(format_args!(
-                "fixgw drain: Envoy's admin interface does not answer at {admin}; give its address with --admin"
-            ));
+            match why {
+                Unanswered::Refused => complain(format_args!(
+                    "fixgw drain: nothing listens at {admin}; give the address of Envoy's admin interface with --admin"
+                )),
+                Unanswered::Silent => complain(format_args!(
+                    "fixgw drain: Envoy's admin interface at {admin} has not answered in time; give a longer --timeout if Envoy is \
+                     busy, or its address with --admin"
+                )),
+            }
             ExitCode::from(2)
         }
         Err(error) => {
@@ -92,24 +100,32 @@ pub fn run(args: &DrainArgs) -> ExitCode {
 
 async fn drain(args: &DrainArgs) -> Drained {
     let admin = Admin::Port(args.admin);
-    let mut asked = 0;
-    while admin::drain_listeners(&admin).await.is_none() {
-        asked += 1;
-        if asked == ASKED_MAX {
-            return Drained::Unknown;
-        }
-        sleep(LOOK).await;
-    }
     let begun = Instant::now();
     let mut told: Option<Instant> = None;
+    let mut asked_to_drain = false;
+    let mut refused = 0;
     loop {
-        let live = admin::live_connections(&admin).await;
+        let live = if asked_to_drain {
+            admin::live_connections(&admin).await
+        } else {
+            match admin::drain_listeners(&admin).await {
+                Ok(()) => {
+                    asked_to_drain = true;
+                    continue;
+                }
+                Err(why) => Err(why),
+            }
+        };
+        refused = match live {
+            Err(Unanswered::Refused) => refused + 1,
+            Ok(_) | Err(Unanswered::Silent) => 0,
+        };
         let left = args.timeout.saturating_sub(begun.elapsed());
         match live {
-            Some(0) => return Drained::Wholly,
-            Some(live) if left.is_zero() => return Drained::NotInTime(live),
-            None if left.is_zero() => return Drained::Unknown,
-            Some(live) if told.is_none_or(|told| told.elapsed() >= TELL) => {
+            Ok(0) => return Drained::Wholly,
+            Ok(live) if left.is_zero() => return Drained::NotInTime(live),
+            Err(why) if left.is_zero() || refused == REFUSED_MAX => return Drained::Unknown(why),
+            Ok(live) if told.is_none_or(|told| told.elapsed() >= TELL) => {
                 told = Some(Instant::now());
                 tell(&format!(
                     "no new connections are taken; waiting for {} to end, for {} s at most",
@@ -117,7 +133,7 @@ async fn drain(args: &DrainArgs) -> Drained {
                     left.as_secs_f64().ceil()
                 ));
             }
-            Some(_) | None => {}
+            Ok(_) | Err(_) => {}
         }
         sleep(LOOK.min(left)).await;
     }
@@ -126,4 +142,55 @@ async fn drain(args: &DrainArgs) -> Drained {
 /// Where nobody reads, nothing is lost.
 fn tell(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Where nothing is answered so many times, and then that nobody is connected.
+    async fn answers_after(silent: u32) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let mut asked = 0;
+            while let Ok((mut stream, _)) = listener.accept().await {
+                asked += 1;
+                if asked > silent {
+                    let _ = stream.read(&mut [0; 1_024]).await;
+                    let _ = stream
+                        .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                        .await;
+                }
+            }
+        });
+        address
+    }
+
+    fn of(admin: SocketAddr, timeout: Duration) -> DrainArgs {
+        DrainArgs { admin, timeout }
+    }
+
+    #[tokio::test]
+    async fn who_does_not_answer_is_asked_until_the_time_is_over() {
+        let admin = answers_after(2 * REFUSED_MAX).await;
+        let hour = Duration::from_hours(1);
+        assert_eq!(drain(&of(admin, hour)).await, Drained::Wholly);
+        let never = answers_after(u32::MAX).await;
+        let drained = drain(&of(never, LOOK)).await;
+        assert_eq!(drained, Drained::Unknown(Unanswered::Silent));
+    }
+
+    #[tokio::test]
+    async fn where_nothing_listens_it_ends_soon() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let nobody = listener.local_addr().unwrap();
+        drop(listener);
+        let drained = drain(&of(nobody, Duration::from_hours(1))).await;
+        assert_eq!(drained, Drained::Unknown(Unanswered::Refused));
+    }
 }

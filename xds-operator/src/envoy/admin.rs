@@ -2,6 +2,7 @@
 //! unless the user wants it on one.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,6 +29,25 @@ pub enum Admin {
     Port(SocketAddr),
 }
 
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unanswered {
+    /// Nothing listens there.
+    Refused,
+    /// Something does, or may, and says nothing in time: Envoy's main thread is busy.
+    Silent,
+}
+
+impl From<io::Error> for Unanswered {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            // Of a port, and of a socket.
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Self::Refused,
+            _ => Self::Silent,
+        }
+    }
+}
+
 /// The listeners that take connections, with their addresses; `None` while Envoy does not answer.
 pub async fn listeners(admin: &Admin) -> Option<BTreeMap<String, String>> {
     addresses(&ask(admin, "/listeners?format=json").await?)
@@ -42,16 +62,23 @@ pub async fn refusal_statistics(admin: &Admin) -> Option<BTreeMap<String, u64>> 
 
 /// Has the data listeners take no more connections; those that are live go on, held ones too. (The graceful form would go on
 /// taking new ones.)
-pub async fn drain_listeners(admin: &Admin) -> Option<()> {
+///
+/// # Errors
+/// It is not known whether they do.
+pub async fn drain_listeners(admin: &Admin) -> Result<(), Unanswered> {
     send(admin, Method::POST, "/drain_listeners?inboundonly")
         .await
         .map(drop)
 }
 
-/// How many counterparties are connected; `None` while Envoy does not answer.
-pub async fn live_connections(admin: &Admin) -> Option<u64> {
+/// How many counterparties are connected.
+///
+/// # Errors
+/// Envoy does not answer.
+pub async fn live_connections(admin: &Admin) -> Result<u64, Unanswered> {
     let path = "/stats?filter=^listener%5C..*downstream_cx_active$";
-    Some(live(&counters(&ask(admin, path).await?)))
+    let answer = send(admin, Method::GET, path).await?;
+    Ok(live(&counters(&answer)))
 }
 
 /// Over the data listeners: without the admin interface, our own (`fixgw-…`) and what Envoy counts again for each worker.
@@ -99,23 +126,25 @@ fn secret_state(body: &[u8], name: &str) -> Option<SecretState> {
 }
 
 async fn ask(admin: &Admin, path: &str) -> Option<Vec<u8>> {
-    send(admin, Method::GET, path).await
+    send(admin, Method::GET, path).await.ok()
 }
 
-async fn send(admin: &Admin, method: Method, path: &str) -> Option<Vec<u8>> {
+async fn send(admin: &Admin, method: Method, path: &str) -> Result<Vec<u8>, Unanswered> {
     let asked = async {
-        match admin {
+        let answer = match admin {
             Admin::Socket(socket) => {
-                let stream = UnixStream::connect(socket).await.ok()?;
+                let stream = UnixStream::connect(socket).await?;
                 exchange(stream, method, path).await
             }
             Admin::Port(address) => {
-                let stream = TcpStream::connect(address).await.ok()?;
+                let stream = TcpStream::connect(address).await?;
                 exchange(stream, method, path).await
             }
-        }
+        };
+        answer.ok_or(Unanswered::Silent)
     };
-    timeout(ANSWER_TIMEOUT, asked).await.ok()?
+    let answer = timeout(ANSWER_TIMEOUT, asked).await;
+    answer.unwrap_or(Err(Unanswered::Silent))
 }
 
 async fn exchange(

@@ -362,7 +362,7 @@ impl<'a> Gateway<'a> {
 
     /// Takes no new connections from now on. False when nobody is connected, so that there is nothing to wait for.
     async fn begin_to_drain(&mut self) -> bool {
-        if !self.ready || admin::drain_listeners(&self.admin).await.is_none() {
+        if !self.ready || admin::drain_listeners(&self.admin).await.is_err() {
             return false;
         }
         let live = admin::live_connections(&self.admin).await.unwrap_or(0);
@@ -395,15 +395,15 @@ impl<'a> Gateway<'a> {
         let over = self.draining.as_ref().and_then(|drain| drain.until);
         let over = over.is_some_and(|until| Instant::now() >= until);
         match live {
-            Some(0) => true,
-            Some(live) if over => {
+            Ok(0) => true,
+            Ok(live) if over => {
                 self.say(&Said::gateway(
                     Severity::Warn,
                     format!("{} did not end in time", count(live, "connection")),
                 ));
                 true
             }
-            Some(_) | None => over,
+            Ok(_) | Err(_) => over,
         }
     }
 
