@@ -1,5 +1,5 @@
 //! How do Events get to the API server? One after the other, so many a second, and as well as it goes: what there is no room for is
-//! dropped, for a status says the same and stays.
+//! dropped, for a status says the same and stays. What is told of the table does not wait for what is told of its routes.
 //!
 //! kube's recorder tells the same of the same object once more as a count on the Event that is there.
 
@@ -20,6 +20,8 @@ use crate::world::ObjectName;
 pub const CONTROLLER: &str = "fixgw-operator";
 /// Events that wait. A change of a whole table makes more; its first ones are told.
 const WAITING_MAX: usize = 1_000;
+/// Events of the table that wait; there are few.
+const OF_TABLE_WAITING_MAX: usize = 16;
 /// Between two Events: ten a second.
 const APART: Duration = Duration::from_millis(100);
 /// How long one may take.
@@ -39,34 +41,58 @@ pub enum Regarding {
 /// Takes Events that wait.
 #[derive(Clone, Debug)]
 pub struct Teller {
-    waiting: mpsc::Sender<(Regarding, Note)>,
+    of_sessions: mpsc::Sender<Waiting>,
+    of_table: mpsc::Sender<Waiting>,
 }
+
+/// What is to be told, and of what.
+type Waiting = (Regarding, Note);
 
 impl Teller {
     /// Begins to tell; in the name of this replica. The task ends with its last teller.
     #[must_use]
     pub fn start(client: Client, instance: &str) -> (Self, JoinHandle<()>) {
-        let (waiting, told) = mpsc::channel(WAITING_MAX);
+        let (of_sessions, told_of_sessions) = mpsc::channel(WAITING_MAX);
+        let (of_table, told_of_table) = mpsc::channel(OF_TABLE_WAITING_MAX);
         let reporter = Reporter {
             controller: CONTROLLER.to_owned(),
             instance: Some(instance.to_owned()),
         };
         let recorder = Recorder::new(client.clone(), reporter);
-        let task = tokio::spawn(tell(client, recorder, told));
-        (Self { waiting }, task)
+        let task = tokio::spawn(tell(client, recorder, told_of_table, told_of_sessions));
+        let teller = Self {
+            of_sessions,
+            of_table,
+        };
+        (teller, task)
     }
 
     /// Tells it, if there is room.
     pub fn tell(&self, regarding: Regarding, note: Note) {
-        let _ = self.waiting.try_send((regarding, note));
+        let waiting = match &regarding {
+            Regarding::Session(..) => &self.of_sessions,
+            Regarding::Table(_) => &self.of_table,
+        };
+        let _ = waiting.try_send((regarding, note));
     }
 }
 
-async fn tell(client: Client, recorder: Recorder, mut told: mpsc::Receiver<(Regarding, Note)>) {
+async fn tell(
+    client: Client,
+    recorder: Recorder,
+    mut of_table: mpsc::Receiver<Waiting>,
+    mut of_sessions: mpsc::Receiver<Waiting>,
+) {
     let mut apart = interval(APART);
     apart.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while let Some((regarding, note)) = told.recv().await {
+    loop {
         apart.tick().await;
+        let (regarding, note) = tokio::select! {
+            biased;
+            Some(waiting) = of_table.recv() => waiting,
+            Some(waiting) = of_sessions.recv() => waiting,
+            else => return,
+        };
         let event = Event {
             type_: match note.weight {
                 Weight::Normal => EventType::Normal,
