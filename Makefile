@@ -1,9 +1,9 @@
 # What people type. The work is in scripts/, one script for each; each sets up what it needs.
 .DEFAULT_GOAL := help
-.PHONY: help demo kube-demo up test test-kubernetes build images bench attack attack-haproxy faults fuzz fmt generate clean clean-tools
+.PHONY: help demo kube-demo up test test-kubernetes build images bench attack attack-haproxy faults faults-kubernetes fuzz fmt generate clean clean-tools
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## the main job on real engines and counterparties, told in a few lines
 	@scripts/demo
@@ -40,6 +40,9 @@ attack-haproxy: ## the attacks of the tests, played to HAProxy as well, to compa
 
 faults: ## every attack on a running gateway in full, beside two hundred live sessions; prints a table, for about 50 minutes
 	@scripts/faults
+
+faults-kubernetes: ## every attack on an installed chart in full, in a control plane of its own; prints a table, for about 20 minutes
+	@scripts/faults-kubernetes
 
 fuzz: ## look for bytes that break a law, for a minute at each door (FUZZ_SECONDS=1800 for longer)
 	@scripts/fuzz

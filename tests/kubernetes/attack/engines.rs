@@ -45,7 +45,7 @@ fn home(pods: &[RunningPod], session: &Session) -> Option<usize> {
         let of = events.iter().filter(|event| text(event, "session") == at);
         let last = of
             .filter(|event| matches!(kind(event), "logon" | "logout"))
-            .last();
+            .next_back();
         last.is_some_and(|event| kind(event) == "logon")
     })
 }
@@ -105,6 +105,17 @@ fn an_engine_that_is_rolled_takes_its_own_sessions_along_and_the_next_logons_wai
                 alone.process().wait_after(mark, "the next logon", |event| {
                     kind(event) == "logon" && text(event, "session") == single.at_counterparty()
                 });
+                let events = alone.process().events();
+                let sent = events[mark..].iter().filter(|event| {
+                    kind(event) == "admin"
+                        && text(event, "direction") == "out"
+                        && text(event, "type") == "logon"
+                });
+                assert_eq!(
+                    sent.count(),
+                    1,
+                    "the first one was held, and none was refused"
+                );
                 logons += 1;
                 assert_eq!(alone.logons(&single.at_counterparty()), logons);
                 assert_speaks(&alone, &after[0].engine(), &single);

@@ -7,6 +7,11 @@
 mod relay;
 mod scene;
 
+mod change;
+mod engines;
 mod leader;
+mod load;
+mod rights;
+mod rolling;
 mod server;
 mod table;

@@ -104,9 +104,9 @@ impl Relay {
         self.shared.lock().frozen.insert(pod);
     }
 
-    /// What was kept is told.
-    pub(super) fn thaw(&self) {
-        self.shared.lock().frozen.clear();
+    /// What was kept from this pod is told.
+    pub(super) fn thaw(&self, pod: IpAddr) {
+        self.shared.lock().frozen.remove(&pod);
         self.shared.thawed.notify_all();
     }
 }

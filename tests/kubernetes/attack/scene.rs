@@ -300,30 +300,35 @@ impl Scene<'_> {
     /// Fails unless a Logon of `sender` reaches this engine through every gateway.
     pub(super) fn assert_leads(&self, sender: &str, engine: &str) {
         for gateway in self.gateways() {
-            for _ in 0..PROBES {
-                let reached = reaches(gateway.at(PLAIN_PORT), sender, engine);
-                assert!(
-                    reached,
-                    "{sender} to {engine} by {}\n{}",
-                    gateway.name.1,
-                    journal()
-                );
-            }
+            self.assert_leads_by(&gateway, sender, engine);
+        }
+    }
+
+    /// As [`Self::assert_leads`], through one gateway.
+    pub(super) fn assert_leads_by(&self, gateway: &RunningPod, sender: &str, engine: &str) {
+        self.flock.assert_sound();
+        for _ in 0..PROBES {
+            let reached = reaches(gateway.at(PLAIN_PORT), sender, engine);
+            let gateway = &gateway.name.1;
+            assert!(reached, "{sender} to {engine} by {gateway}\n{}", journal());
         }
     }
 
     /// Waits until it does: for when nobody can say that it should by now.
     pub(super) fn wait_leads(&self, sender: &str, engine: &str) {
         for gateway in self.gateways() {
-            wait_until(
-                &format!("{sender} to reach {engine} by {}", gateway.name.1),
-                || {
-                    let mut all =
-                        (0..PROBES).map(|_| reaches(gateway.at(PLAIN_PORT), sender, engine));
-                    all.all(|reached| reached).then_some(())
-                },
-            );
+            self.wait_leads_by(&gateway, sender, engine);
         }
+    }
+
+    /// As [`Self::wait_leads`], through one gateway.
+    pub(super) fn wait_leads_by(&self, gateway: &RunningPod, sender: &str, engine: &str) {
+        let what = format!("{sender} to reach {engine} by {}", gateway.name.1);
+        wait_until(&what, || {
+            self.flock.assert_sound();
+            let mut all = (0..PROBES).map(|_| reaches(gateway.at(PLAIN_PORT), sender, engine));
+            all.all(|reached| reached).then_some(())
+        });
     }
 
     /// Writes these objects, as a user does.
@@ -382,6 +387,13 @@ impl Scene<'_> {
                 (pod, process)
             })
             .collect()
+    }
+
+    /// The process of a pod, as it is now.
+    pub(super) fn process_of(&self, pod: &RunningPod) -> Arc<Process> {
+        let (namespace, name) = &pod.name;
+        let pod = self.cluster.wait_pod(namespace, name);
+        Arc::clone(pod.process())
     }
 
     /// Waits until somebody else leads.

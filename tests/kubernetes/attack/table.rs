@@ -108,7 +108,9 @@ fn a_pointer_and_chunks_that_are_deleted_or_altered_are_refused_told_and_put_bac
                     scene.delete(&path(&chunk));
                     let made = scene.cluster.api().create(&maps, Sent::Json(&altered));
                     assert_eq!(made.code, 201, "{}", made.message());
-                    scene.relay.thaw();
+                    for (pod, _) in &replicas {
+                        scene.relay.thaw(pod.address.into());
+                    }
                     let made = made.body;
                     wait_restored(scene, &chunk, &made);
                     let told = format!(
