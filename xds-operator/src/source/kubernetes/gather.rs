@@ -20,11 +20,12 @@ use crate::world::{
     RulesHalf, Scope, Service,
 };
 
-/// Changes of FIXSessions are gathered for so long. They settle later for longer; each World costs its share of the whole.
+/// Between two Worlds for changes of FIXSessions. The first change is given at once, for it settles later; each World costs its share
+/// of the whole.
 pub(super) const RULES_MS: u64 = 50;
 /// Changes of Services and EndpointSlices. Somebody may be held for an engine, and one roll-out step touches several objects.
 pub(super) const ENDPOINTS_MS: u64 = 5;
-/// What is said of FIXSessions: it is compared with what shall be said, and nobody waits for it.
+/// The same for what is said of FIXSessions: it is compared with what shall be said, and nobody waits for it.
 pub(super) const HELD_MS: u64 = 50;
 
 /// Services that routes lead to.
@@ -79,15 +80,32 @@ impl<F> Listing<F> {
 
 /// When a change that is gathered counts.
 #[derive(Default)]
-struct Due(Option<u64>);
+struct Due {
+    at_ms: Option<u64>,
+    given_ms: Option<u64>,
+}
 
 impl Due {
+    fn at(&mut self, now_ms: u64) {
+        self.at_ms = Some(now_ms);
+    }
+
     fn within(&mut self, ms: u64, now_ms: u64) {
-        self.0.get_or_insert(now_ms.saturating_add(ms));
+        self.at_ms.get_or_insert(now_ms.saturating_add(ms));
+    }
+
+    /// At once, unless something was given a moment ago.
+    fn apart(&mut self, ms: u64, now_ms: u64) {
+        let again = self.given_ms.map_or(0, |given| given.saturating_add(ms));
+        self.at_ms.get_or_insert(now_ms.max(again));
     }
 
     fn take(&mut self, now_ms: u64) -> bool {
-        self.0.take_if(|due| *due <= now_ms).is_some()
+        let is_due = self.at_ms.take_if(|at| *at <= now_ms).is_some();
+        if is_due {
+            self.given_ms = Some(now_ms);
+        }
+        is_due
     }
 }
 
@@ -135,7 +153,7 @@ impl Gathers for FIXSessionSpec {
             status: seen.status.clone().unwrap_or_default(),
         });
         if set(&mut gathered.held, &name, held) {
-            gathered.held_due.within(HELD_MS, now_ms);
+            gathered.held_due.apart(HELD_MS, now_ms);
         }
         // What is being deleted routes no more.
         let seen = seen.filter(|seen| seen.lifecycle == Lifecycle::Live);
@@ -147,7 +165,7 @@ impl Gathers for FIXSessionSpec {
         let before = gathered.sessions.get(&name).map(target);
         let next = session.as_ref().map(target);
         if set(&mut gathered.sessions, &name, session) {
-            gathered.rules_due.within(RULES_MS, now_ms);
+            gathered.rules_due.apart(RULES_MS, now_ms);
         }
         if before != next {
             let counts = &mut gathered.named;
@@ -288,7 +306,7 @@ impl Gathered {
             return None;
         }
         let due = [&self.rules_due, &self.endpoints_due, &self.held_due];
-        due.into_iter().filter_map(|due| due.0).min()
+        due.into_iter().filter_map(|due| due.at_ms).min()
     }
 
     /// All that is known, when some of it is due and is not as it was given last.
@@ -317,9 +335,9 @@ impl Gathered {
     }
 
     fn all_due(&mut self, now_ms: u64) {
-        self.rules_due = Due(Some(now_ms));
-        self.endpoints_due = Due(Some(now_ms));
-        self.held_due = Due(Some(now_ms));
+        self.rules_due.at(now_ms);
+        self.endpoints_due.at(now_ms);
+        self.held_due.at(now_ms);
     }
 
     /// The object, if it could be read; keeps what is wrong with it if not.
@@ -356,7 +374,7 @@ impl Gathered {
         };
         match F::KIND {
             _ if !changed => {}
-            Kind::FIXSession => self.rules_due.within(RULES_MS, now_ms),
+            Kind::FIXSession => self.rules_due.apart(RULES_MS, now_ms),
             Kind::Service | Kind::EndpointSlice => {
                 self.endpoints_due.within(ENDPOINTS_MS, now_ms);
             }

@@ -348,7 +348,26 @@ fn changes_of_a_moment_are_one_and_endpoints_do_not_wait_for_rules() {
         source.is::<FIXSessionSpec>(session("a", "engine", generation));
         given.extend(source.gathered.give(now).map(|_| now - start));
     }
-    assert_eq!(given, [RULES_MS, 2 * RULES_MS + 1]);
+    assert_eq!(given, [RULES_MS, 2 * RULES_MS]);
+}
+
+#[test]
+fn a_change_of_a_route_after_a_quiet_time_is_given_at_once_and_the_next_ones_together() {
+    let mut source = Source::listed(
+        vec![session("a", "engine", 1)],
+        vec![service(T, "engine")],
+        vec![slice("engine", 1, &[1])],
+    );
+    source.now_ms += 10 * RULES_MS;
+    let start = source.now_ms;
+    let mut given = Vec::new();
+    for (generation, after) in [(2, 0), (3, 1), (4, RULES_MS), (5, RULES_MS + 1)] {
+        source.now_ms = start + after;
+        source.is::<FIXSessionSpec>(session("a", "engine", generation));
+        given.extend(source.gathered.give(source.now_ms).map(|_| after));
+    }
+    assert_eq!(given, [0, RULES_MS]);
+    assert_eq!(source.gathered.due_ms(), Some(start + 2 * RULES_MS));
 }
 
 #[test]
