@@ -6,6 +6,7 @@
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -161,9 +162,13 @@ pub struct RuleSpec {
     pub hold: Hold,
 }
 
-/// A well-formed route. Its fields ascend by tag, its ranges by length.
+/// A well-formed route. Its fields ascend by tag, its ranges by length. Cheap to clone: a set of ten thousand is taken up again and
+/// again when one of them has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rule {
+pub struct Rule(Arc<Checked>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Checked {
     name: RouteName,
     rank: Rank,
     fields: Vec<FieldMatch>,
@@ -202,14 +207,14 @@ impl Rule {
         }
         let source_ranges = source_ranges(&spec, &mut errors);
         match rank(&spec, &fields) {
-            Ok(rank) if errors.is_empty() => Ok(Self {
+            Ok(rank) if errors.is_empty() => Ok(Self(Arc::new(Checked {
                 name: spec.name,
                 rank,
                 fields,
                 source_ranges,
                 target: spec.target,
                 hold: spec.hold,
-            }),
+            }))),
             Ok(_) => Err(errors),
             Err(error) => {
                 // With a field refused, what the rest adds up to says nothing.
@@ -223,38 +228,38 @@ impl Rule {
 
     /// Whose it is.
     #[must_use]
-    pub const fn name(&self) -> &RouteName {
-        &self.name
+    pub fn name(&self) -> &RouteName {
+        &self.0.name
     }
 
     /// How it outranks others.
     #[must_use]
-    pub const fn rank(&self) -> Rank {
-        self.rank
+    pub fn rank(&self) -> Rank {
+        self.0.rank
     }
 
     /// Its conditions, ascending by tag; none for a default route.
     #[must_use]
     pub fn fields(&self) -> &[FieldMatch] {
-        &self.fields
+        &self.0.fields
     }
 
     /// Where a counterparty must come from, ascending by length; none: from anywhere.
     #[must_use]
     pub fn source_ranges(&self) -> &[SourceRange] {
-        &self.source_ranges
+        &self.0.source_ranges
     }
 
     /// Where it leads.
     #[must_use]
-    pub const fn target(&self) -> &Target {
-        &self.target
+    pub fn target(&self) -> &Target {
+        &self.0.target
     }
 
     /// What it says about connections that wait for its target.
     #[must_use]
-    pub const fn hold(&self) -> Hold {
-        self.hold
+    pub fn hold(&self) -> Hold {
+        self.0.hold
     }
 }
 

@@ -4,6 +4,7 @@
 //! Warnings only: nothing here keeps an object from taking effect.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use fixgw_core::decision::Severity;
 use fixgw_core::rule::{Class, Condition, Rule};
@@ -11,10 +12,10 @@ use fixgw_core::shadow::{self, Shadowed};
 use fixgw_core::wire::Tag;
 
 use super::validate::Valid;
-use crate::api;
+use crate::api::{self, FIXSessionSpec};
 use crate::message::{About, Message, count};
 use crate::names;
-use crate::world::{Kind, ObjectName};
+use crate::world::{Kind, Located, ObjectName};
 
 /// Seconds that engines take a Logon for, by its `SendingTime` (the FIX session layer leaves the figure to the engine; 120 is
 /// what QuickFIX and its kin begin with).
@@ -33,19 +34,31 @@ pub fn advice(rules: &BTreeMap<ObjectName, Valid>) -> Vec<Message> {
         let name = ObjectName::from(&shadowed.route);
         Some(shadowed_message(&name, rules.get(&name)?, shadowed))
     });
-    let held = rules
-        .iter()
-        .filter_map(|(name, valid)| hold_message(name, valid));
-    let slips = rules.iter().flat_map(|(name, valid)| slips(name, valid));
+    let remarks = |about: fn(&About) -> bool| {
+        let all = rules.values().flat_map(|valid| valid.remarks.iter());
+        all.filter(move |remark| about(&remark.about)).cloned()
+    };
+    let held = remarks(|about| *about == About::HoldTimeout);
+    let slips = remarks(|about| *about != About::HoldTimeout);
     let undecided = shadows.undecided.then(undecided_message);
     shadowed.chain(held).chain(slips).chain(undecided).collect()
 }
 
-fn of(name: &ObjectName, valid: &Valid, about: About, field: &str) -> Message {
+/// What is to be said of a route by itself, whatever the others are.
+pub(super) fn remarks(
+    name: &ObjectName,
+    session: &Located<FIXSessionSpec>,
+    rule: &Rule,
+) -> Arc<[Message]> {
+    let held = hold_message(name, session);
+    held.into_iter().chain(slips(name, session, rule)).collect()
+}
+
+fn of(name: &ObjectName, session: &Located<FIXSessionSpec>, about: About, field: &str) -> Message {
     Message {
         severity: Severity::Warn,
         about,
-        origin: valid.session.origin_of(field),
+        origin: session.origin_of(field),
         object: Some(format!("{} {name}", Kind::FIXSession.label())),
         field: Some(field.to_owned()),
         what: String::new(),
@@ -83,7 +96,7 @@ fn shadowed_message(name: &ObjectName, valid: &Valid, shadowed: &Shadowed) -> Me
     Message {
         what,
         mend: mend.to_owned(),
-        ..of(name, valid, About::Shadowed, field)
+        ..of(name, &valid.session, About::Shadowed, field)
     }
 }
 
@@ -101,21 +114,25 @@ fn named(shadowed: &Shadowed) -> String {
     }
 }
 
-fn hold_message(name: &ObjectName, valid: &Valid) -> Option<Message> {
-    let written = valid.session.object.hold_timeout.as_deref()?;
+fn hold_message(name: &ObjectName, session: &Located<FIXSessionSpec>) -> Option<Message> {
+    let written = session.object.hold_timeout.as_deref()?;
     let long = api::duration_ms(written).is_ok_and(|ms| ms > HOLD_MS_MAX);
     long.then(|| Message {
         what: format!(
             "lets a Logon wait for {written}, and most engines refuse one whose SendingTime is {SENDING_TIME_S} s old"
         ),
         mend: format!("write `{}s` or less", HOLD_MS_MAX / 1_000),
-        ..of(name, valid, About::HoldTimeout, "spec.holdTimeout")
+        ..of(name, session, About::HoldTimeout, "spec.holdTimeout")
     })
 }
 
 /// Conditions that somebody wrote in another sense than the gateway reads them in. No message holds the value.
-fn slips(name: &ObjectName, valid: &Valid) -> impl Iterator<Item = Message> {
-    let fields = valid.rule.fields().iter();
+fn slips(
+    name: &ObjectName,
+    session: &Located<FIXSessionSpec>,
+    rule: &Rule,
+) -> impl Iterator<Item = Message> {
+    let fields = rule.fields().iter();
     fields.flat_map(move |field| {
         let (bytes, is_value) = match &field.condition {
             Condition::Value(bytes) => (&**bytes, true),
@@ -141,7 +158,7 @@ fn slips(name: &ObjectName, valid: &Valid) -> impl Iterator<Item = Message> {
             .map(move |(what, mend)| Message {
                 what,
                 mend,
-                ..of(name, valid, About::Slip, &path)
+                ..of(name, session, About::Slip, &path)
             })
             .collect::<Vec<_>>()
     })

@@ -8,7 +8,7 @@ use fixgw_core::decision::Severity;
 use super::accept::{self, Acceptance, Verdicts};
 use super::hold::ConflictPolicy;
 use super::publish::{self, Published};
-use super::set::Accepted;
+use super::set::{Accepted, Candidate};
 use super::{Change, InForce, advice, validate};
 use crate::message::{About, Message};
 use crate::world::RulesHalf;
@@ -26,6 +26,8 @@ pub(super) struct Rules {
     surpassed: Option<u64>,
     messages: Vec<Message>,
     verdicts: Arc<Verdicts>,
+    /// What was well formed when it was looked at last.
+    valid: Candidate,
 }
 
 impl Rules {
@@ -40,6 +42,7 @@ impl Rules {
             surpassed: None,
             messages: Vec::new(),
             verdicts: Arc::default(),
+            valid: Candidate::new(),
         }
     }
 
@@ -69,7 +72,8 @@ impl Rules {
         wall_ms: u64,
         once: &mut Vec<Message>,
     ) -> Change {
-        let validated = validate::validate(&half.sessions);
+        let validated = validate::validate_anew(&half.sessions, &self.valid);
+        self.valid.clone_from(&validated.rules);
         let advice = advice::advice(&validated.rules);
         let before = self.in_force.as_ref().map(|it| &*it.published);
         let Acceptance {

@@ -63,13 +63,15 @@ impl<T: PartialEq> Lane<T> {
     }
 
     fn observe(&mut self, value: Arc<T>, now_ms: u64) {
-        if self.released.as_deref() == Some(&*value) {
+        // Most of what is observed is about other things, and leaves this half as it is.
+        let is_it = |held: &Arc<T>| Arc::ptr_eq(held, &value) || **held == *value;
+        if self.released.as_ref().is_some_and(is_it) {
             // Changed and changed back: nothing happened.
             self.waiting = None;
             return;
         }
         match &mut self.waiting {
-            Some(waiting) if *waiting.value == *value => {}
+            Some(waiting) if is_it(&waiting.value) => {}
             Some(waiting) => {
                 waiting.value = value;
                 waiting.last_ms = now_ms;

@@ -8,16 +8,20 @@ use std::sync::Arc;
 
 use fixgw_core::rule::Rule;
 
+use super::advice;
 use crate::api::{self, FIXSessionSpec};
+use crate::message::Message;
 use crate::world::{Fault, Kind, Located, ObjectName, Objects, Scope};
 
-/// A FIXSession that is well formed.
+/// A FIXSession that is well formed. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Valid {
     /// As written.
     pub session: Arc<Located<FIXSessionSpec>>,
     /// As the core takes it.
     pub rule: Rule,
+    /// What is to be said of it by itself.
+    pub remarks: Arc<[Message]>,
 }
 
 /// What is left after each object was looked at.
@@ -32,9 +36,22 @@ pub struct Validated {
 /// Looks at every FIXSession.
 #[must_use]
 pub fn validate(sessions: &Objects<FIXSessionSpec>) -> Validated {
+    validate_anew(sessions, &BTreeMap::new())
+}
+
+/// Looks at every FIXSession that is not among those that were found well formed before.
+#[must_use]
+pub fn validate_anew(
+    sessions: &Objects<FIXSessionSpec>,
+    before: &BTreeMap<ObjectName, Valid>,
+) -> Validated {
     let mut validated = Validated::default();
     for (name, session) in sessions {
-        match valid(name, session) {
+        let same = before
+            .get(name)
+            .filter(|before| Arc::ptr_eq(&before.session, session));
+        let valid = same.map_or_else(|| valid(name, session), |before| Ok(before.clone()));
+        match valid {
             Ok(valid) => {
                 validated.rules.insert(name.clone(), valid);
             }
@@ -97,6 +114,7 @@ pub fn valid(
     match rule {
         Ok(rule) if wrongs.is_empty() => Ok(Valid {
             session: session.clone(),
+            remarks: advice::remarks(name, session, &rule),
             rule,
         }),
         Ok(_) | Err(_) => Err(wrongs),
