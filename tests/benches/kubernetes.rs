@@ -361,10 +361,10 @@ fn measured(
         let since = audit.asked.iter().rev();
         let since = since.take_while(|asked| asked.begun >= taken);
         let maps = since.filter(|asked| asked.resource == "configmaps");
-        let maps: Vec<&Asked> = maps.filter(|asked| asked.verb != "delete").collect();
-        let pointer = maps
-            .iter()
-            .find(|asked| asked.verb == "patch" && asked.name == TABLE)?;
+        // Others are read, and deleted, at any time.
+        let maps = maps.filter(|asked| asked.verb == "create" || asked.verb == "patch");
+        let maps: Vec<&Asked> = maps.collect();
+        let pointer = maps.iter().find(|asked| asked.name == TABLE)?;
         let first = maps.iter().map(|asked| asked.begun).min()?;
         Some((first, pointer.ended))
     });
@@ -536,7 +536,8 @@ impl Audit {
         };
         Written {
             writes: times.len(),
-            most_of_one: of_object.into_values().max().unwrap_or(0),
+            most_of_one: of_object.values().copied().max().unwrap_or(0),
+            twice: of_object.values().filter(|writes| **writes > 1).count(),
             most_in_a_second: (0..times.len()).map(in_second).max().unwrap_or(0),
             seconds: times
                 .last()
@@ -549,6 +550,8 @@ impl Audit {
 struct Written {
     writes: usize,
     most_of_one: usize,
+    /// Objects that were written more than once.
+    twice: usize,
     most_in_a_second: usize,
     /// From the first to the last one.
     seconds: f64,
@@ -559,12 +562,13 @@ impl std::fmt::Display for Written {
         let Self {
             writes,
             most_of_one,
+            twice,
             most_in_a_second,
             seconds,
         } = self;
         write!(
             f,
-            "{writes} writes within {seconds:.0} s, at most {most_of_one} of one object and {most_in_a_second} in any second"
+            "{writes} writes within {seconds:.0} s, {twice} objects more than once, one {most_of_one} times, at most {most_in_a_second} in any second"
         )
     }
 }
