@@ -42,10 +42,8 @@ fn home(pods: &[RunningPod], session: &Session) -> Option<usize> {
     let at = session.at_engine();
     pods.iter().position(|pod| {
         let events = pod.process().events();
-        let of = events.iter().filter(|event| text(event, "session") == at);
-        let last = of
-            .filter(|event| matches!(kind(event), "logon" | "logout"))
-            .next_back();
+        let mut of = events.iter().filter(|event| text(event, "session") == at);
+        let last = of.rfind(|event| matches!(kind(event), "logon" | "logout"));
         last.is_some_and(|event| kind(event) == "logon")
     })
 }
