@@ -8,7 +8,7 @@ use fixgw_e2e::inside::inside;
 use fixgw_e2e::peer::{Peer, Session};
 use fixgw_e2e::process::{kind, text, wait_until};
 
-use super::scene::{SERVICE_PORT, Scene, attacked, route, sized, wait_programmed};
+use super::scene::{SERVICE_PORT, Scene, attacked, route, session_path, sized, wait_programmed};
 
 /// Each of two pods has one of these in the end, for there are more of them than a pod can miss by chance.
 const PAIR: [&str; 4] = ["PAIR_A", "PAIR_B", "PAIR_C", "PAIR_D"];
@@ -25,6 +25,13 @@ fn restart(scene: &Scene<'_>, name: &str) {
     let restart = ["rollout", "restart", "-n", NAMESPACE, &object];
     let _ = scene.cluster.kubectl(&restart).succeeded();
     scene.cluster.wait_rolled_out(NAMESPACE, &object);
+}
+
+fn scale(scene: &Scene<'_>, name: &str, replicas: u32) {
+    let replicas = format!("--replicas={replicas}");
+    let object = format!("statefulset/{name}");
+    let scale = ["scale", "-n", NAMESPACE, &replicas, &object];
+    let _ = scene.cluster.kubectl(&scale).succeeded();
 }
 
 fn pods(scene: &Scene<'_>, name: &str, count: usize) -> Vec<RunningPod> {
@@ -61,7 +68,9 @@ fn assert_speaks(counterparty: &Peer, engine: &Peer, session: &Session) {
 fn an_engine_that_is_rolled_takes_its_own_sessions_along_and_the_next_logons_wait_for_it() {
     inside(|| {
         let rolls = sized(1, 5);
-        let fault = format!("StatefulSets of one and of two engines rolled {rolls} times");
+        let fault = format!(
+            "a StatefulSet of two engines rolled, and one of one scaled down and up, {rolls} times"
+        );
         attacked(&fault, &[], |scene| {
             let pair = PAIR.map(session);
             let single = session(SINGLE);
@@ -97,7 +106,14 @@ fn an_engine_that_is_rolled_takes_its_own_sessions_along_and_the_next_logons_wai
                 let mark = alone.process().mark();
                 let before = pods(scene, "single", 1);
                 assert_speaks(&alone, &before[0].engine(), &single);
-                restart(scene, "single");
+                scale(scene, "single", 0);
+                let path = session_path("single");
+                scene
+                    .cluster
+                    .wait_object(&path, "its next Logon to be held", |object| {
+                        (object["status"]["connections"]["held"] == 1).then_some(())
+                    });
+                scale(scene, "single", 1);
                 let after = pods(scene, "single", 1);
                 assert_ne!(after[0].uid, before[0].uid);
                 alone.process().wait_after(mark, "the next logon", |event| {
