@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Empty, Limited};
@@ -168,9 +169,11 @@ async fn exchange(
             .ok()?;
         Some(body.to_bytes().to_vec())
     };
+    let mut asked = pin!(asked);
     tokio::select! {
-        answer = asked => answer,
-        _ = connection => None,
+        answer = &mut asked => answer,
+        // Who closes right after his answer has answered.
+        _ = connection => asked.await,
     }
 }
 
