@@ -167,15 +167,16 @@ fn the_three_images_together_are_a_gateway() {
     control.wait_line("is published");
     assert_has_no_rights(&control);
 
-    let [listener, admin, probes] = [(); 3].map(|()| unused_port());
+    let [listener, admin, probes, metrics] = [(); 4].map(|()| unused_port());
     let file = format!(
         "listeners: [{{ name: fix, port: {} }}]\naddress: 127.0.0.1\ncontrolPlane: {{ host: 127.0.0.1, port: {} }}\n\
-         rejectEngine: {{ host: 127.0.0.1, port: {} }}\nadminPort: {}\nprobePort: {}\nworkers: 2\n",
+         rejectEngine: {{ host: 127.0.0.1, port: {} }}\nadminPort: {}\nprobePort: {}\nmetricsPort: {}\nworkers: 2\n",
         listener.port(),
         xds.port(),
         reject_address.port(),
         admin.port(),
-        probes.port()
+        probes.port(),
+        metrics.port()
     );
     let image = Image::lay_out("gateway").with_base(&[("/etc/fixgw/gateway.yaml", &file)]);
     // Only the emptyDir can be written.

@@ -116,16 +116,22 @@ fn it_becomes_envoy_and_nothing_listens_before_there_is_a_table() {
 #[test]
 fn probes_are_answered_and_nothing_else_of_the_admin_interface() {
     let (_engine, _rules, _control, mut pod) = light(|setup| setup);
-    for (request, wanted) in [
-        ("GET /ready", "LIVE"),
-        ("GET /live", "LIVE"),
-        ("GET /stats/prometheus", "envoy_server_live{} 1"),
+    let (probes, metrics) = (pod.probes(), pod.metrics());
+    for (port, request, wanted) in [
+        (probes, "GET /ready", "LIVE"),
+        (probes, "GET /live", "LIVE"),
+        (metrics, "GET /stats/prometheus", "envoy_server_live{} 1"),
     ] {
-        let answer = pod.probe(request);
+        let answer = Pod::ask(port, request);
         assert!(answer.starts_with("HTTP/1.1 200"), "{request}: {answer}");
         assert!(answer.contains(wanted), "{request}: {answer}");
     }
-    for request in [
+    let other = [
+        (probes, "GET /stats/prometheus"),
+        (metrics, "GET /live"),
+        (metrics, "GET /ready"),
+    ];
+    let neither = [
         "POST /ready",
         "HEAD /ready",
         "GET /ready?x",
@@ -148,8 +154,12 @@ fn probes_are_answered_and_nothing_else_of_the_admin_interface() {
         "GET http://127.0.0.1/quitquitquit",
         "OPTIONS *",
         "CONNECT /quitquitquit",
-    ] {
-        let answer = pod.probe(request);
+    ];
+    let neither = neither
+        .iter()
+        .flat_map(|request| [(probes, *request), (metrics, *request)]);
+    for (port, request) in neither.chain(other) {
+        let answer = Pod::ask(port, request);
         assert!(
             ["HTTP/1.1 404", "HTTP/1.1 400"]
                 .iter()
@@ -175,7 +185,7 @@ fn a_gateway_that_is_full_answers_its_probes_and_probes_have_a_bound_of_their_ow
     let limited = "connection_limit.fixgw-probes.limited_connections";
     let counted = wait_until("the probes' bound", || {
         let found = statistics(pod.admin(), "fixgw-probes");
-        (found[limited] == 16 && found[active] == 64).then_some(found)
+        (found[limited] == 32 && found[active] == 48).then_some(found)
     });
     assert!(!counted.is_empty());
     drop(silent);
@@ -184,6 +194,25 @@ fn a_gateway_that_is_full_answers_its_probes_and_probes_have_a_bound_of_their_ow
             .starts_with("HTTP/1.1 200")
             .then_some(())
     });
+}
+
+/// Whoever may read statistics takes no place of the kubelet's.
+#[test]
+fn scrapers_that_take_every_place_leave_probes_theirs() {
+    let (_engine, _rules, _control, pod) = light(|setup| setup);
+    let active = "listener.fixgw-metrics.downstream_cx_active";
+    let _silent: Vec<TcpStream> = (0..80)
+        .map(|_| TcpStream::connect(pod.metrics()).unwrap())
+        .collect();
+    let limited = "connection_limit.fixgw-metrics.limited_connections";
+    wait_until("the bound of scrapers", || {
+        let found = statistics(pod.admin(), "fixgw-metrics");
+        (found[limited] == 64 && found[active] == 16).then_some(())
+    });
+    for request in ["GET /live", "GET /ready"] {
+        let answer = pod.probe(request);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{request}: {answer}");
+    }
 }
 
 /// A client of a listener with TLS, with its session.
@@ -237,7 +266,7 @@ fn each_listener_shows_its_own_secret_and_a_renewed_one_reaches_new_connections_
         );
         found.values().any(|count| *count > 0).then_some(())
     });
-    let told = pod.probe("GET /stats/prometheus");
+    let told = Pod::ask(pod.metrics(), "GET /stats/prometheus");
     let counter =
         "envoy_sds_key_rotation_failed{envoy_xds_resource_name=\"fixgw-certificate-fix-mutual\"} 1";
     assert!(told.contains(counter), "{told}");
@@ -561,7 +590,8 @@ fn a_port_that_is_in_use_ends_it_with_envoys_own_words() {
     let taken = listener.local_addr().unwrap().port();
     let directory = TempDir::with_prefix("fixgw-e2e-").unwrap();
     let own = format!(
-        "address: 127.0.0.1\nadminPort: {}\nprobePort: {taken}\nrunDirectory: {}\n",
+        "address: 127.0.0.1\nadminPort: {}\nprobePort: {taken}\nmetricsPort: {}\nrunDirectory: {}\n",
+        unused_port().port(),
         unused_port().port(),
         directory.path().display()
     );

@@ -90,7 +90,7 @@ impl Setup {
     #[must_use]
     pub fn spawn(self) -> Pod {
         use std::fmt::Write as _;
-        let [admin, probes] = [(); 2].map(|()| unused_port());
+        let [admin, probes, metrics] = [(); 3].map(|()| unused_port());
         let mut file = "listeners:\n".to_owned();
         for (name, address, keys) in &self.listeners {
             let _ = writeln!(
@@ -109,9 +109,10 @@ impl Setup {
         std::fs::create_dir(&run).expect("a directory can be made");
         let _ = write!(
             file,
-            "address: 127.0.0.1\nadminPort: {}\nprobePort: {}\nworkers: {WORKERS}\nrunDirectory: {}\n{}",
+            "address: 127.0.0.1\nadminPort: {}\nprobePort: {}\nmetricsPort: {}\nworkers: {WORKERS}\nrunDirectory: {}\n{}",
             admin.port(),
             probes.port(),
+            metrics.port(),
             run.display(),
             self.more
         );
@@ -123,6 +124,7 @@ impl Setup {
             listeners: self.listeners,
             admin,
             probes,
+            metrics,
             files: self.files,
         }
     }
@@ -166,6 +168,7 @@ pub struct Pod {
     listeners: Vec<(String, SocketAddr, String)>,
     admin: SocketAddr,
     probes: SocketAddr,
+    metrics: SocketAddr,
     files: TempDir,
 }
 
@@ -223,10 +226,22 @@ impl Pod {
         self.files.path().join("run")
     }
 
+    /// Where statistics are given out.
+    #[must_use]
+    pub const fn metrics(&self) -> SocketAddr {
+        self.metrics
+    }
+
     /// What the port for probes answers to `METHOD PATH`.
     #[must_use]
     pub fn probe(&self, request: &str) -> String {
-        let mut client = RawClient::connect(self.probes);
+        Self::ask(self.probes, request)
+    }
+
+    /// What a port answers to `METHOD PATH`.
+    #[must_use]
+    pub fn ask(port: SocketAddr, request: &str) -> String {
+        let mut client = RawClient::connect(port);
         client.send(
             format!("{request} HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n").as_bytes(),
         );

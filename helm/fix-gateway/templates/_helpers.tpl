@@ -262,11 +262,13 @@ automountServiceAccountToken: {{ eq .component "operator" }}
 {{- end -}}
 {{- $names := list -}}
 {{- $taken := dict (toString (int64 $gateway.adminPort)) "gateway.adminPort" -}}
-{{- $probe := toString (int64 $gateway.probePort) -}}
-{{- if hasKey $taken $probe -}}
-{{- fail (printf "gateway.probePort: %s is gateway.adminPort already: give it another one" $probe) -}}
+{{- range $key := list "probePort" "metricsPort" -}}
+{{- $port := toString (int64 (get $gateway $key)) -}}
+{{- if hasKey $taken $port -}}
+{{- fail (printf "gateway.%s: %s is %s already: give it another one" $key $port (get $taken $port)) -}}
 {{- end -}}
-{{- $_ := set $taken $probe "gateway.probePort" -}}
+{{- $_ := set $taken $port (printf "gateway.%s" $key) -}}
+{{- end -}}
 {{- $served := dict -}}
 {{- range $at, $listener := $gateway.listeners -}}
 {{- $place := printf "gateway.listeners[%d]" $at -}}

@@ -177,6 +177,10 @@ const WRONG: &[(&str, &str)] = &[
         "gateway.probePort: 9901 is gateway.adminPort already",
     ),
     (
+        "gateway: { metricsPort: 9902 }",
+        "gateway.metricsPort: 9902 is gateway.probePort already",
+    ),
+    (
         "gateway: { listeners: [{ name: a, port: 9876 }, { name: b, port: 9877, servicePort: 9876 }] }",
         "gateway.listeners[1].servicePort: the Service has 9876 for gateway.listeners[0] already",
     ),

@@ -48,8 +48,8 @@ pub struct Plan {
     pub filter: PathBuf,
     /// Where the admin interface listens.
     pub admin: Admin,
-    /// Where probes are answered; none: nowhere.
-    pub probes: Option<Bind>,
+    /// Where probes are answered, and statistics given out; none: nowhere.
+    pub probes: Option<probes::Ports>,
     /// How many counterparties may be connected at a time.
     pub connections: u64,
     /// After how long a connection ends whose host is gone.
@@ -143,8 +143,8 @@ pub fn render(plan: &Plan) -> Result<Value, TemplateError> {
         set_upstream(&mut bootstrap, names::CLUSTER_REJECT_ENGINE, reject_engine)
             .ok_or(TemplateError("cluster of the reject engine"))?;
     }
-    if let Some(bind) = plan.probes {
-        probes::add(&mut bootstrap, bind, &plan.admin)?;
+    if let Some(ports) = plan.probes {
+        probes::add(&mut bootstrap, ports, &plan.admin)?;
     }
     Ok(bootstrap)
 }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 
 use crate::api;
+use crate::envoy::bootstrap::probes::Ports;
 use crate::envoy::bootstrap::{Bind, HoldPlan, Upstream};
 use crate::envoy::proxy_protocol::{Headers, ProxyProtocol};
 use crate::envoy::settings::{self, TlsVersion};
@@ -60,8 +61,8 @@ pub struct Config {
     pub idle_timeout_ms: Option<u32>,
     /// Where Envoy's admin interface listens: on loopback.
     pub admin: SocketAddr,
-    /// Where probes are answered.
-    pub probes: Bind,
+    /// Where probes are answered, and statistics given out.
+    pub probes: Ports,
     /// Workers; none: one for each processor.
     pub workers: Option<u32>,
     /// Connections of counterparties; none: as many as there are files for.
@@ -159,6 +160,8 @@ struct File {
     admin_port: Port,
     #[serde(default = "probe_port")]
     probe_port: Port,
+    #[serde(default = "metrics_port")]
+    metrics_port: Port,
     workers: Option<u32>,
     connections_max: Option<u64>,
     #[serde(default = "run_directory")]
@@ -318,6 +321,10 @@ const fn probe_port() -> Port {
     Port(9902)
 }
 
+const fn metrics_port() -> Port {
+    Port(9903)
+}
+
 fn run_directory() -> PathBuf {
     PathBuf::from("/run/fixgw")
 }
@@ -385,7 +392,10 @@ impl Checked<'_> {
             tcp_timeout: file.tcp_timeout.0,
             idle_timeout_ms: file.idle_timeout.0,
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, file.admin_port.0)),
-            probes: bind(address, file.probe_port.0),
+            probes: Ports {
+                probes: bind(address, file.probe_port.0),
+                metrics: bind(address, file.metrics_port.0),
+            },
             workers: file.workers,
             connections_max: file.connections_max,
             run_directory: file.run_directory,
@@ -478,6 +488,7 @@ impl Checked<'_> {
         let own = [
             ("adminPort".to_owned(), file.admin_port.0),
             ("probePort".to_owned(), file.probe_port.0),
+            ("metricsPort".to_owned(), file.metrics_port.0),
         ];
         let mut seen: BTreeMap<u16, String> = BTreeMap::new();
         for (path, port) in listeners.chain(own) {

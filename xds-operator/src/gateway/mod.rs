@@ -47,7 +47,8 @@ The file, with every key (those with a default may be left out):
   tcpTimeout: 30s
   idleTimeout: 0s               # 0s: no session ends for being idle
   adminPort: 9901               # on loopback
-  probePort: 9902               # GET /live, /ready and /stats/prometheus
+  probePort: 9902               # GET /live and /ready: for the kubelet alone
+  metricsPort: 9903             # GET /stats/prometheus
   workers: 2                    # left out: one for each processor
   connectionsMax: 10000         # left out: as many as there are files for
   runDirectory: /run/fixgw      # can be written

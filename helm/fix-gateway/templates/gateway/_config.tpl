@@ -37,6 +37,7 @@ idleTimeout: {{ . }}
 {{- end }}
 adminPort: {{ int64 $gateway.adminPort }}
 probePort: {{ int64 $gateway.probePort }}
+metricsPort: {{ int64 $gateway.metricsPort }}
 {{- with $gateway.workers }}
 workers: {{ int64 . }}
 {{- end }}

@@ -21,6 +21,7 @@ tcpTimeout: 60s
 idleTimeout: 2h
 adminPort: 9911
 probePort: 9912
+metricsPort: 9913
 workers: 3
 connectionsMax: 5000
 runDirectory: /tmp/run
@@ -39,7 +40,8 @@ fn every_key_is_read() {
     let proxy_protocol = config.listeners[1].proxy_protocol.as_ref().unwrap();
     assert_eq!(proxy_protocol.headers, Headers::Optional);
     assert_eq!(config.listeners[1].bind, Bind::Everywhere(9877));
-    assert_eq!(config.probes, Bind::Everywhere(9912));
+    assert_eq!(config.probes.probes, Bind::Everywhere(9912));
+    assert_eq!(config.probes.metrics, Bind::Everywhere(9913));
     assert_eq!(config.admin.to_string(), "127.0.0.1:9911");
     let named = Upstream::Name {
         host: "fix-gateway-operator".to_owned(),
@@ -168,6 +170,11 @@ const WRONG: &[(&str, &str, &str)] = &[
         "probePort: is 9911, and so is adminPort",
     ),
     (
+        "metricsPort: 9913",
+        "metricsPort: 9912",
+        "metricsPort: is 9912, and so is probePort",
+    ),
+    (
         "name: fix-plain",
         "name: fix-tls",
         "listeners[1].name: is the name of listeners[0], too",
@@ -232,7 +239,7 @@ const WRONG: &[(&str, &str, &str)] = &[
     (
         "workers: 3",
         "workers: 3\nworkers: 4",
-        "workers: is written twice, first at line 19",
+        "workers: is written twice, first at line 20",
     ),
     ("listeners:", "listeners: [", "is not valid YAML here"),
 ];
