@@ -21,9 +21,10 @@ use crate::cli::{ControlArgs, Xds};
 use crate::pipeline::{Outcome, Pipeline, Saved};
 use crate::program;
 use crate::said::{Said, Speaker};
-use crate::serving::{Inlet, Plan, Serving, millis, unix_ms};
+use crate::serving::{Inlet, Plan, Serving};
 use crate::source::directory::{Directory, DirectoryError};
 use crate::state::{StateDirectory, StateError};
+use crate::wait::{at, millis, unix_ms};
 use crate::world::World;
 use crate::xds::Snapshot;
 use crate::xds::server::ServeError;
@@ -217,12 +218,6 @@ impl Stage {
             .map(|due| self.started + Duration::from_millis(due));
         let unsaved = self.unsaved.as_ref().map(|unsaved| unsaved.due);
         let due = pipeline.into_iter().chain(unsaved).min();
-        let due = async {
-            match due {
-                Some(due) => tokio::time::sleep_until(due.into()).await,
-                None => std::future::pending().await,
-            }
-        };
         let held = async {
             // Without proxies of our own, nobody tells.
             if self.held.changed().await.is_err() {
@@ -230,7 +225,7 @@ impl Stage {
             }
         };
         let woken = tokio::select! {
-            () = due => Woken::Due,
+            () = at(due) => Woken::Due,
             () = held => Woken::Held,
             changed = self.worlds.changed() => changed.map_or(Woken::Alone, |()| Woken::Source),
         };

@@ -27,5 +27,6 @@ pub mod status;
 pub mod taken;
 pub mod tcp_timeout;
 pub mod up;
+pub mod wait;
 pub mod world;
 pub mod xds;

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use fixgw_core::decision::Severity;
 use fixgw_core::table::Table;
@@ -21,6 +21,7 @@ use crate::receive::rejections::Rejections;
 use crate::said::{Counts, Said, Speaker};
 use crate::status::notices::Notices;
 use crate::status::{self, Status};
+use crate::wait::unix_ms;
 use crate::xds::Snapshot;
 use crate::xds::resources::ProxySettings;
 use crate::xds::rollout::{Follows, Happened};
@@ -372,19 +373,6 @@ const fn severity(event: &Event) -> Severity {
             Severity::Debug
         }
     }
-}
-
-/// Milliseconds since 1970.
-#[must_use]
-pub fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, millis)
-}
-
-/// Whole milliseconds.
-#[must_use]
-pub fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ use tokio_stream::StreamExt as _;
 
 use self::machine::{Machine, Outcome, Seen, Step, TIMES, Written};
 use super::{FIELD_MANAGER, Patience, RequestError, watch_one};
+use crate::wait::millis;
 
 /// How long one request may take: a second attempt shall have time before the deadline.
 const REQUEST_MAX: Duration = Duration::from_secs(4);
@@ -199,7 +200,7 @@ impl Office {
     }
 
     fn now_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+        millis(self.started.elapsed())
     }
 
     /// Says who leads, if that has changed.

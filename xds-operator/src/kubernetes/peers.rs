@@ -1,7 +1,7 @@
 //! Which are the other replicas? The endpoints of their own Service.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::{pending, ready};
+use std::future::ready;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
@@ -15,13 +15,13 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, ResourceExt as _};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::sleep_until;
 
 use super::{Patience, WATCH_S};
 use crate::message::Message;
 use crate::receive::peers::Peers;
 use crate::source::kubernetes::trouble::{Cause, Now, Troubles};
 use crate::source::kubernetes::{Watch, listened};
+use crate::wait::{at, millis, tell_another};
 use crate::world::{Kind, SERVICE_NAME_LABEL};
 
 /// Whose endpoints they are.
@@ -82,25 +82,16 @@ async fn keep(
     let mut known: BTreeMap<String, BTreeSet<SocketAddr>> = BTreeMap::new();
     let mut fresh = BTreeMap::new();
     let started = Instant::now();
-    let now_ms = || u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let now_ms = || millis(started.elapsed());
     let mut standing = Troubles::default();
     loop {
         let now = now_ms();
         let messages: Vec<Message> = standing.messages(now).into_iter().map(ours).collect();
-        sender.send_if_modified(|held| {
-            let changed = *held != messages;
-            *held = messages;
-            changed
-        });
-        let due = standing.due_ms(now).map(Duration::from_millis);
-        let due = async {
-            match due {
-                Some(due) => sleep_until((started + due).into()).await,
-                None => pending().await,
-            }
-        };
+        tell_another(&sender, messages);
+        let due = standing.due_ms(now);
+        let due = due.map(|ms| started + Duration::from_millis(ms));
         let event = tokio::select! {
-            () = due => continue,
+            () = at(due) => continue,
             Some(()) = begins.recv() => {
                 standing.works(&which);
                 continue;

@@ -27,6 +27,7 @@ use crate::receive::rejections::Rejections;
 use crate::status::conditions::{Decided, Known, Publication, Served};
 use crate::status::planner::{Outcome, Planner, Write};
 use crate::status::transitions;
+use crate::wait::{at, millis, tell_another};
 use crate::world::ObjectName;
 use crate::world::held::Observed;
 
@@ -245,13 +246,7 @@ impl<'w> Leader<'w> {
     }
 
     async fn wait(&mut self, inputs: &mut Inputs) -> Woken {
-        let due = self.due();
-        let due = async {
-            match due {
-                Some(due) => tokio::time::sleep_until(due.into()).await,
-                None => std::future::pending().await,
-            }
-        };
+        let due = at(self.due());
         let look = self.look;
         let changed = async {
             match look {
@@ -393,17 +388,11 @@ impl<'w> Leader<'w> {
     /// Says what stands in the way.
     fn complain(&self) {
         let stands: Vec<Message> = self.standing.iter().map(Of::message).collect();
-        self.troubles.send_if_modified(|now| {
-            let other = *now != stands;
-            if other {
-                *now = stands;
-            }
-            other
-        });
+        tell_another(self.troubles, stands);
     }
 
     fn now_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+        millis(self.started.elapsed())
     }
 }
 

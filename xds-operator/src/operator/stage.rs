@@ -13,8 +13,9 @@ use crate::kubernetes::table::{Fault, Paused, Pointed, Pointer, PublishError, Ta
 use crate::pipeline::publish::Published;
 use crate::pipeline::replica::{Pass, Replica};
 use crate::said::{Said, Speaker};
-use crate::serving::{Inlet, millis, unix_ms};
+use crate::serving::Inlet;
 use crate::status::conditions::{Decided, Publication, Served};
+use crate::wait::{at, millis, unix_ms};
 use crate::world::held::Observed;
 use crate::world::{Pause, RulesHalf, World};
 use crate::xds::Snapshot;
@@ -205,12 +206,6 @@ impl Stage {
         let lasts = self.unreadable.map(|since| since + UNREADABLE_MAX);
         let lasts = lasts.filter(|_| !self.leads);
         let due = settles.into_iter().chain(lasts).chain(self.again()).min();
-        let due = async {
-            match due {
-                Some(due) => tokio::time::sleep_until(due.into()).await,
-                None => std::future::pending().await,
-            }
-        };
         let publishing = async {
             match &mut self.publishing {
                 Some(publishing) => (&mut publishing.result).await,
@@ -219,7 +214,7 @@ impl Stage {
         };
         // A watch whose task is gone says nothing more; that is told by the liveness.
         tokio::select! {
-            () = due => Woken::Due,
+            () = at(due) => Woken::Due,
             Ok(()) = self.observed.changed() => Woken::Observed,
             Ok(()) = self.pointed.changed() => Woken::Pointed,
             Ok(()) = self.leadership.changed() => Woken::Leadership,

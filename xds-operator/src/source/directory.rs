@@ -21,6 +21,7 @@ use tokio::sync::watch;
 
 use super::yaml::{self, FileContent, Object};
 use crate::message::{Origin, printable};
+use crate::wait::tell_another;
 use crate::world::{
     EndpointsHalf, ExtraEndpoint, Fault, Faults, Kind, Located, ObjectName, Objects, Pause, Place,
     RulesHalf, Scope, World,
@@ -257,11 +258,7 @@ impl Directory {
                     self.remark = armed.remark();
                 }
                 let world = self.read();
-                sender.send_if_modified(|held| {
-                    let changed = *held != world;
-                    *held = world;
-                    changed
-                });
+                tell_another(&sender, world);
             }
         });
         receiver

@@ -32,6 +32,7 @@ use self::trouble::{Cause, Now, Troubles};
 use crate::api::{self, FIXSessionSpec};
 use crate::kubernetes::WATCH_S;
 use crate::message::Message;
+use crate::wait::{at, millis, tell_another};
 pub use crate::world::held::{HeldStatus, HeldStatuses, Lifecycle, Observed};
 use crate::world::{EndpointSlice, ObjectName, Objects, Service};
 
@@ -218,7 +219,7 @@ impl Follower {
         mut in_force: watch::Receiver<Option<Targets>>,
     ) {
         let started = Instant::now();
-        let now_ms = || u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let now_ms = || millis(started.elapsed());
         let mut gathered = Gathered::new(self.all, now_ms());
         let mut standing = Troubles::default();
         loop {
@@ -227,19 +228,9 @@ impl Follower {
                 observed.send_replace(Some(all));
             }
             let messages = standing.messages(now);
-            troubles.send_if_modified(|held| {
-                let changed = *held != messages;
-                *held = messages;
-                changed
-            });
+            tell_another(&troubles, messages);
             let due = gathered.due_ms().into_iter().chain(standing.due_ms(now));
             let due = due.min().map(|ms| started + Duration::from_millis(ms));
-            let due = async {
-                match due {
-                    Some(due) => tokio::time::sleep_until(due.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
             let targets = async {
                 // Whoever lets go of his end has said all that he had to say.
                 if in_force.changed().await.is_err() {
@@ -247,7 +238,7 @@ impl Follower {
                 }
             };
             tokio::select! {
-                () = due => {}
+                () = at(due) => {}
                 () = targets => {
                     let targets = in_force.borrow_and_update().clone();
                     gathered.in_force(targets, now_ms());

@@ -26,7 +26,7 @@ use thiserror::Error;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::cli::{Listener, UpArgs};
 use crate::envoy::admin::{self, Admin};
@@ -35,6 +35,7 @@ use crate::envoy::capacity::{self, Capacity};
 use crate::envoy::processors;
 use crate::message::count;
 use crate::said::{Form, LINE_TEXT, Said, Speaker};
+use crate::wait::at;
 use certificates::Certificates;
 use refused::Tally;
 
@@ -671,14 +672,6 @@ async fn start_reject(args: &UpArgs, program: &Path) -> Result<(Part, SocketAddr
         .and_then(|line| line.rsplit(' ').next()?.parse().ok());
     let silent = || refused(io::Error::other("it did not say its address"));
     Ok((part, address.ok_or_else(silent)?))
-}
-
-/// At a time; never without one.
-async fn at(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due).await,
-        None => std::future::pending().await,
-    }
 }
 
 fn start_envoy(

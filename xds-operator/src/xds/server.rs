@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_server::{
     AggregatedDiscoveryService, AggregatedDiscoveryServiceServer,
@@ -41,6 +41,7 @@ use crate::receive::logs::LogSink;
 use crate::receive::peers::Peers;
 use crate::receive::report::{ReportServer, TakeReports};
 use crate::receive::vms::{Registry, Taken, is_node_id};
+use crate::wait::{tell_another, unix_ms};
 
 /// Proxies served at once. A proxy has one stream, and a second one for the moment of a reconnect.
 pub const STREAMS_MAX: usize = 1_024;
@@ -397,12 +398,9 @@ struct StreamsOf {
 
 impl Shared {
     fn now(&self) -> Now {
-        let unix_ms = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_millis());
         Now {
             monotonic: self.started.elapsed(),
-            unix_ms: u64::try_from(unix_ms).unwrap_or(u64::MAX),
+            unix_ms: unix_ms(),
         }
     }
 
@@ -443,13 +441,7 @@ impl Shared {
             proxies.entry(node.to_owned()).or_default().vms = vms;
         }
         let fleet = Fleet { proxies };
-        self.fleet.send_if_modified(|held| {
-            let differs = **held != fleet;
-            if differs {
-                *held = Arc::new(fleet);
-            }
-            differs
-        });
+        tell_another(&self.fleet, Arc::new(fleet));
     }
 
     fn stream_changed<T>(&self, node: &str, change: impl FnOnce(&mut StreamsOf) -> T) -> T {

@@ -129,6 +129,7 @@ const IMPURE: &[&str] = &[
     "std::net::TcpListener",
     "std::net::UdpSocket",
     "std::net::ToSocketAddrs",
+    "crate::wait",
 ];
 const CLOCKS: &[&str] = &["Instant::now", "SystemTime::now"];
 

@@ -4,21 +4,18 @@
 //! What goes wrong is a fault beside what was read last, and is tried again; it is never an end.
 
 use std::pin::pin;
-use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tokio_stream::StreamExt as _;
 
 use super::{Fault, Pointed, TableStore};
 use crate::kubernetes::{Patience, bounded, watch_one};
-
-/// How long until a moment that never comes, where a timer must have one.
-const LONG: Duration = Duration::from_hours(1);
+use crate::wait::at;
 
 impl TableStore {
     /// Reads it, and again whenever it changes. `None` until there is something to say.
@@ -36,7 +33,6 @@ async fn follow(store: TableStore, sender: watch::Sender<Option<Pointed>>) {
     let mut patience = Patience::default();
     let mut again: Option<Instant> = None;
     loop {
-        let due = again.unwrap_or_else(|| Instant::now() + LONG);
         let seen = tokio::select! {
             event = pointer.next() => match event {
                 Some(Ok(map)) => Ok(map),
@@ -51,7 +47,7 @@ async fn follow(store: TableStore, sender: watch::Sender<Option<Pointed>>) {
                 // It ends with the process alone.
                 None => return,
             },
-            () = sleep_until(due), if again.is_some() => {
+            () = at(again) => {
                 let read = bounded(store.0.maps.get_opt(&store.0.name)).await;
                 read.map_err(|error| store.0.unread(&store.0.name, &error))
             }

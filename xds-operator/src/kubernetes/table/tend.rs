@@ -21,7 +21,7 @@ use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tokio_stream::StreamExt as _;
 
 use super::encoding::{self, ChunkId, Commit, Encoded};
@@ -29,6 +29,7 @@ use super::{Fault, Looked, Pointed, TABLE_LABEL, TableStore};
 use crate::kubernetes::lease::Leadership;
 use crate::kubernetes::{Patience, RequestError, bounded};
 use crate::pipeline::publish::Published;
+use crate::wait::at;
 
 /// How long until it is looked again, where the pointer was about to change.
 const NOT_NOW: Duration = Duration::from_secs(5);
@@ -36,8 +37,6 @@ const NOT_NOW: Duration = Duration::from_secs(5);
 const COLLECTED_AT_ONCE_MAX: usize = 256;
 /// What is told and not taken yet. What does not fit is dropped: it is news, not state.
 const TOLD_MAX: usize = 64;
-/// How long until a moment that never comes, where a timer must have one.
-const LONG: Duration = Duration::from_hours(1);
 
 /// What the leader did for a table that was published.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,7 +195,6 @@ impl Tending {
         let mut patience = Patience::default();
         let mut due: Option<Instant> = None;
         loop {
-            let at = due.unwrap_or_else(|| Instant::now() + LONG);
             tokio::select! {
                 event = events.next() => match event {
                     Some(Ok(event)) => chunks.take(event),
@@ -210,7 +208,7 @@ impl Tending {
                 changed = self.leadership.changed() => if changed.is_err() {
                     return;
                 },
-                () = sleep_until(at), if due.is_some() => {}
+                () = at(due) => {}
             }
             if !self.leads() {
                 return;
