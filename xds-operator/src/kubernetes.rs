@@ -28,7 +28,7 @@ pub(crate) const WATCH_S: u32 = 60;
 const AGAIN_MIN: Duration = Duration::from_millis(250);
 const AGAIN_MAX: Duration = Duration::from_secs(5);
 
-/// By whom a cluster's objects are changed, as `managedFields` say it.
+/// By whom a cluster's objects are changed and Events are told, as `managedFields` and `reportingController` say it.
 pub(crate) const FIELD_MANAGER: &str = "fixgw-operator";
 
 /// Why no cluster can be spoken to.

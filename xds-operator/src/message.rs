@@ -155,6 +155,22 @@ impl fmt::Display for Message {
 }
 
 impl Message {
+    /// What the gateway does: about no object and no place, and nothing to be done about it.
+    #[must_use]
+    pub fn course(severity: Severity, what: String) -> Self {
+        Self {
+            severity,
+            about: About::Course,
+            origin: None,
+            object: None,
+            field: None,
+            what,
+            meanwhile: String::new(),
+            mend: String::new(),
+            witness: None,
+        }
+    }
+
     /// What is the matter, what still works, and what to do.
     #[must_use]
     pub fn text(&self) -> String {
@@ -324,16 +340,10 @@ impl Standing {
             for message in &more {
                 self.told.remove(&key(message));
             }
+            let what = format!("{} more messages are not shown", more.len());
             messages.push(Message {
-                severity: Severity::Warn,
-                about: About::Course,
-                origin: None,
-                object: None,
-                field: None,
-                what: format!("{} more messages are not shown", more.len()),
-                meanwhile: String::new(),
                 mend: "mend the first ones and the next will be told".to_owned(),
-                witness: None,
+                ..Message::course(Severity::Warn, what)
             });
         }
         messages

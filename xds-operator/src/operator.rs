@@ -28,7 +28,7 @@ use crate::kubernetes::peers::Watched;
 use crate::kubernetes::status::{self, Inputs, Names};
 use crate::kubernetes::table::{Pointed, TableStore};
 use crate::kubernetes::{self, ConnectError};
-use crate::message::{About, Message, Standing};
+use crate::message::{Message, Standing};
 use crate::probes::{self, Health};
 use crate::program;
 use crate::receive::peers::Peers;
@@ -306,21 +306,9 @@ async fn tell_in_force(
 #[allow(clippy::ref_option, reason = "it is what the watch holds")]
 fn faults(pointed: &Option<Pointed>) -> Vec<Message> {
     let fault = pointed.iter().filter_map(|pointed| pointed.fault.as_ref());
-    fault.map(|fault| trouble(fault.to_string())).collect()
-}
-
-fn trouble(what: String) -> Message {
-    Message {
-        about: About::Course,
-        severity: Severity::Error,
-        origin: None,
-        object: None,
-        field: None,
-        what,
-        meanwhile: String::new(),
-        mend: String::new(),
-        witness: None,
-    }
+    fault
+        .map(|fault| Message::course(Severity::Error, fault.to_string()))
+        .collect()
 }
 
 #[cfg(test)]

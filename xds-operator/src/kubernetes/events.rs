@@ -12,12 +12,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::FIELD_MANAGER;
 use crate::api::{API_VERSION, KIND};
 use crate::status::transitions::{Note, Weight};
 use crate::world::ObjectName;
 
-/// The name in which statuses and Events are written.
-pub const CONTROLLER: &str = "fixgw-operator";
 /// Events that wait. A change of a whole table makes more; its first ones are told.
 const WAITING_MAX: usize = 1_000;
 /// Events of the table that wait; there are few.
@@ -55,7 +54,7 @@ impl Teller {
         let (of_sessions, told_of_sessions) = mpsc::channel(WAITING_MAX);
         let (of_table, told_of_table) = mpsc::channel(OF_TABLE_WAITING_MAX);
         let reporter = Reporter {
-            controller: CONTROLLER.to_owned(),
+            controller: FIELD_MANAGER.to_owned(),
             instance: Some(instance.to_owned()),
         };
         let recorder = Recorder::new(client.clone(), reporter);

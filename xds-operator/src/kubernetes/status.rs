@@ -17,11 +17,12 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
-use super::events::{CONTROLLER, Regarding, Teller};
+use super::FIELD_MANAGER;
+use super::events::{Regarding, Teller};
 use super::lease::{Leadership, Role};
 use crate::api::status::FIXSessionStatus;
 use crate::api::{API_VERSION, GROUP, KIND, PLURAL};
-use crate::message::{About, Message, clean_text};
+use crate::message::{Message, clean_text};
 use crate::receive::fleet::{AllSessions, Fleet};
 use crate::receive::rejections::Rejections;
 use crate::status::conditions::{Decided, Known, Publication, Served};
@@ -429,15 +430,10 @@ impl Of {
             ),
         };
         Message {
-            about: About::Course,
-            severity: Severity::Warn,
-            origin: None,
             object,
-            field: None,
-            what,
             meanwhile: format!("routing goes on ({})", clean_text(said, SAID_CHARS_MAX)),
             mend,
-            witness: None,
+            ..Message::course(Severity::Warn, what)
         }
     }
 }
@@ -463,7 +459,7 @@ async fn apply(client: Client, name: &ObjectName, uid: &str, status: &FIXSession
         "metadata": { "name": name.name, "namespace": name.namespace, "uid": uid },
         "status": status,
     });
-    let params = PatchParams::apply(CONTROLLER).force();
+    let params = PatchParams::apply(FIELD_MANAGER).force();
     match sessions
         .patch_status(&name.name, &params, &Patch::Apply(&object))
         .await

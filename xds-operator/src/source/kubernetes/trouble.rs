@@ -14,7 +14,7 @@ use kube::runtime::watcher::Error;
 
 use super::gather::Watch;
 use crate::api;
-use crate::message::{About, Message};
+use crate::message::Message;
 use crate::world::Kind;
 
 /// What is over so soon is not told: connections are cut whenever an API server is rolled.
@@ -172,15 +172,10 @@ impl Troubles {
 fn message(watch: Option<&Watch>, trouble: &Trouble) -> Option<Message> {
     let since = trouble.since.wall.strftime("%Y-%m-%dT%H:%M:%SZ");
     let told = |severity, what, mend: String| Message {
-        severity,
-        about: About::Course,
-        origin: None,
         object: Some(watch.map_or_else(|| "API server".to_owned(), shown)),
-        field: None,
-        what,
         meanwhile: "what was known of the cluster stays, and it is tried again".to_owned(),
         mend,
-        witness: None,
+        ..Message::course(severity, what)
     };
     match (&trouble.cause, watch) {
         (Cause::Unreachable(why), None) => Some(told(
