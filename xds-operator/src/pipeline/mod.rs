@@ -31,7 +31,7 @@ use self::rules::Rules;
 use self::settle::{Settle, Settled, Times};
 use self::targets::Targets;
 use crate::api::FIXSessionSpec;
-use crate::message::{About, Message, Standing, count};
+use crate::message::{Message, Standing, count};
 use crate::world::{Objects, Pause, World};
 use crate::xds::Snapshot;
 
@@ -63,24 +63,6 @@ pub struct Outcome {
     pub snapshot: Option<Arc<Snapshot>>,
     /// What to keep, if it changed.
     pub saved: Option<Saved>,
-}
-
-/// A published set, with its table in the form that proxies get.
-#[derive(Clone, Debug)]
-struct InForce {
-    published: Arc<Published>,
-    image: Arc<[u8]>,
-}
-
-impl InForce {
-    fn new(published: Arc<Published>) -> Self {
-        let image = Arc::from(published.table.image());
-        Self { published, image }
-    }
-
-    fn revision(&self) -> u64 {
-        self.published.table.revision()
-    }
 }
 
 /// Whether what follows must be made anew.
@@ -120,11 +102,11 @@ impl Pipeline {
                 sessions: saved.sessions,
                 table: saved.table,
             };
-            (Some(InForce::new(Arc::new(published))), saved.endpoints)
+            (Some(Arc::new(published)), saved.endpoints)
         });
         Self {
             settle: Settle::new(times),
-            rules: Rules::new(policy, in_force),
+            rules: Rules::new(policy, in_force, 0),
             targets: Targets::new(endpoints),
             standing: Standing::default(),
         }
@@ -155,10 +137,9 @@ impl Pipeline {
         let changed = self.take_over(settled, wall_ms, &mut once);
         // A Service that goes together with its routes is missed by nobody: those have not settled yet.
         let waits = self.settle.holds_back();
-        if let Some(in_force) = self.rules.in_force() {
-            outcome.snapshot = self.targets.translate(in_force, changed, waits);
+        if let Some(published) = self.rules.in_force() {
+            outcome.snapshot = self.targets.translate(published, changed, waits);
             if changed == Change::Other {
-                let published = &in_force.published;
                 outcome.saved = Some(Saved {
                     table: published.table.clone(),
                     sessions: published.sessions.clone(),
@@ -178,13 +159,13 @@ impl Pipeline {
         // The first pass over a table from before must be served, even when nothing changed.
         let is_first = (rules.is_some() || endpoints.is_some()) && self.targets.is_first();
         let endpoints = endpoints.map_or(Change::Same, |half| self.targets.take(&half));
-        let before = self.rules.in_force().map(InForce::revision);
+        let before = self.rules.in_force().map(|it| it.table.revision());
         let rules = rules.map_or(Change::Same, |half| self.rules.take(&half, wall_ms, once));
         let above = self.rules.publish_above(wall_ms);
         if let Some(in_force) = self.rules.in_force()
-            && before != Some(in_force.revision())
+            && before != Some(in_force.table.revision())
         {
-            once.push(published_message(&in_force.published.table));
+            once.push(published_message(&in_force.table));
         }
         endpoints.or(rules).or(above).or(Change::if_so(is_first))
     }
@@ -194,17 +175,8 @@ fn published_message(table: &Table) -> Message {
     let routes = count(table.route_count() as u64, "route");
     let targets = count(table.targets().count() as u64, "target");
     let revision = table.revision();
-    Message {
-        about: About::Course,
-        severity: Severity::Info,
-        origin: None,
-        object: None,
-        field: None,
-        what: format!("table {revision} is published: {routes} to {targets}"),
-        meanwhile: String::new(),
-        mend: String::new(),
-        witness: None,
-    }
+    let what = format!("table {revision} is published: {routes} to {targets}");
+    Message::course(Severity::Info, what)
 }
 
 /// What a person must know first comes first; that all is in place comes last.
@@ -229,15 +201,11 @@ fn pause_message(pause: &Pause) -> Message {
         ),
     };
     Message {
-        about: About::Course,
-        severity: Severity::Warn,
         origin: pause.file().cloned(),
         object: pause.object().map(str::to_owned),
-        field: None,
-        what,
         meanwhile: "changes of routes wait, endpoints do not".to_owned(),
         mend: mend.to_owned(),
-        witness: None,
+        ..Message::course(Severity::Warn, what)
     }
 }
 

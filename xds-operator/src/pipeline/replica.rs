@@ -12,7 +12,7 @@ use super::resolve::Endpoints;
 use super::rules::Rules;
 use super::settle::{Settle, Settled, Times};
 use super::targets::Targets;
-use super::{Change, InForce, in_order, pause_message, published_message};
+use super::{Change, in_order, pause_message, published_message};
 use crate::message::{Message, Standing};
 use crate::world::{RulesHalf, World};
 use crate::xds::Snapshot;
@@ -65,7 +65,7 @@ pub struct Replica {
     sent: Option<Arc<Published>>,
     /// There while we lead.
     rules: Option<Rules>,
-    published: Option<InForce>,
+    published: Option<Arc<Published>>,
     /// Whether `published` was not translated yet.
     is_new: bool,
     targets: Targets,
@@ -118,18 +118,20 @@ impl Replica {
     /// Somebody has published this, perhaps we ourselves. What is older than what was published before is an old copy.
     pub fn published(&mut self, published: &Arc<Published>, wall_ms: u64) {
         let revision = published.table.revision();
-        let before = self.published.as_ref().map(InForce::revision);
-        if before.is_some_and(|before| before >= revision) {
+        if self
+            .published_revision()
+            .is_some_and(|before| before >= revision)
+        {
             return;
         }
-        self.published = Some(InForce::new(published.clone()));
+        self.published = Some(published.clone());
         self.is_new = true;
         self.news.served = true;
         let Some(rules) = &self.rules else { return };
         // Two could have given one revision to two tables, within a millisecond.
         let is_this = |ours: &Published| ours.table.image() == published.table.image();
-        let ours = rules.in_force().map(|ours| &*ours.published);
-        if ours.into_iter().chain(self.sent.as_deref()).any(is_this) {
+        let mut ours = rules.in_force().into_iter().chain(&self.sent);
+        if ours.any(|ours| is_this(ours)) {
             self.once.push(published_message(&published.table));
         } else {
             // Another has published since we decided: what is in force is not what we began with.
@@ -156,8 +158,7 @@ impl Replica {
             return None;
         }
         let ours = self.rules.as_ref()?.in_force()?;
-        let published = self.published.as_ref().map(InForce::revision);
-        (Some(ours.revision()) != published).then_some(&ours.published)
+        (Some(ours.table.revision()) != self.published_revision()).then_some(ours)
     }
 
     /// When to call [`Replica::advance`], if nothing happens until then.
@@ -171,17 +172,18 @@ impl Replica {
         let Settled { rules, endpoints } = self.settle.take(now_ms);
         let endpoints = endpoints.map_or(Change::Same, |half| self.targets.take(&half));
         if let Some(half) = rules {
-            // What was decided before a pause was not published: it is nothing to go on from.
-            if std::mem::take(&mut self.withheld) && self.rules.is_some() {
-                self.rules = Some(Rules::new(self.policy, self.published.clone()));
-            }
-            if let Some(rules) = &mut self.rules {
-                let above = wall_ms.max(self.floor.saturating_add(1));
-                let _proposed = rules.take(&half, above, &mut self.once);
-                self.looked = true;
-            }
-            self.settled = Some(half);
+            let withheld = std::mem::take(&mut self.withheld);
+            self.settled = Some(half.clone());
             self.news.decided = true;
+            match &mut self.rules {
+                None => {}
+                // What was decided before a pause was not published: it is nothing to go on from.
+                Some(_) if withheld => self.begin(wall_ms),
+                Some(rules) => {
+                    let _proposed = rules.take(&half, wall_ms, &mut self.once);
+                    self.looked = true;
+                }
+            }
         }
         let mut pass = Pass::default();
         let change = endpoints.or(Change::if_so(std::mem::take(&mut self.is_new)));
@@ -207,24 +209,26 @@ impl Replica {
         Some(LookedAt {
             rules: self.settled.as_ref()?,
             verdicts: rules.verdicts(),
-            accepted: rules.in_force().map(|in_force| &in_force.published),
+            accepted: rules.in_force(),
         })
     }
 
     /// The table in force, and the endpoints as they count now.
     #[must_use]
     pub fn served(&self) -> Option<(&Arc<Published>, &Arc<Endpoints>)> {
-        let published = &self.published.as_ref()?.published;
-        Some((published, self.targets.endpoints()))
+        Some((self.published.as_ref()?, self.targets.endpoints()))
+    }
+
+    fn published_revision(&self) -> Option<u64> {
+        self.published.as_ref().map(|it| it.table.revision())
     }
 
     fn begin(&mut self, wall_ms: u64) {
-        let mut rules = Rules::new(self.policy, self.published.clone());
+        let mut rules = Rules::new(self.policy, self.published.clone(), self.floor);
         let settled = self.settled.as_ref().filter(|_| !self.withheld);
         self.looked = settled.is_some();
         if let Some(half) = settled {
-            let above = wall_ms.max(self.floor.saturating_add(1));
-            let _proposed = rules.take(half, above, &mut self.once);
+            let _proposed = rules.take(half, wall_ms, &mut self.once);
         }
         self.rules = Some(rules);
         self.news.decided = true;

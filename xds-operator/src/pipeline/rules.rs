@@ -9,7 +9,7 @@ use super::accept::{self, Acceptance, Verdicts};
 use super::hold::ConflictPolicy;
 use super::publish::{self, Published};
 use super::set::{Accepted, Candidate};
-use super::{Change, InForce, advice, validate};
+use super::{Change, advice, validate};
 use crate::message::{About, Message};
 use crate::world::RulesHalf;
 
@@ -17,7 +17,9 @@ use crate::world::RulesHalf;
 #[derive(Debug)]
 pub(super) struct Rules {
     policy: ConflictPolicy,
-    in_force: Option<InForce>,
+    in_force: Option<Arc<Published>>,
+    /// What is published is above it.
+    floor: u64,
     /// The revision of a table from before this start that has not been confirmed by the source yet.
     restored: Option<u64>,
     /// Whether the table in force is all that the source said last.
@@ -31,12 +33,17 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    /// Begins with what was in force before.
-    pub(super) fn new(policy: ConflictPolicy, in_force: Option<InForce>) -> Self {
-        let restored = in_force.as_ref().map(InForce::revision);
+    /// Begins with what was in force before. What it publishes is above `floor`, a revision.
+    pub(super) fn new(
+        policy: ConflictPolicy,
+        in_force: Option<Arc<Published>>,
+        floor: u64,
+    ) -> Self {
+        let restored = in_force.as_ref().map(|it| it.table.revision());
         Self {
             policy,
             in_force,
+            floor,
             restored,
             confirmed: false,
             surpassed: None,
@@ -46,7 +53,7 @@ impl Rules {
         }
     }
 
-    pub(super) const fn in_force(&self) -> Option<&InForce> {
+    pub(super) const fn in_force(&self) -> Option<&Arc<Published>> {
         self.in_force.as_ref()
     }
 
@@ -75,7 +82,7 @@ impl Rules {
         let validated = validate::validate_anew(&half.sessions, &self.valid);
         self.valid.clone_from(&validated.rules);
         let advice = advice::advice(&validated.rules);
-        let before = self.in_force.as_ref().map(|it| &*it.published);
+        let before = self.in_force.as_deref();
         let Acceptance {
             accepted,
             messages,
@@ -92,6 +99,7 @@ impl Rules {
         let restored = self.restored.take();
         self.confirmed = accepted.is_some() && !carried;
         let published = before.map(|it| &it.table);
+        let wall_ms = wall_ms.max(self.floor.saturating_add(1));
         let table = accepted
             .as_ref()
             .and_then(|accepted| publish::publish(&accepted.table, published, wall_ms));
@@ -103,7 +111,7 @@ impl Rules {
         }
         match (accepted, table) {
             (Some(Accepted { sessions, .. }), Some(table)) => {
-                self.in_force = Some(InForce::new(Arc::new(Published { sessions, table })));
+                self.in_force = Some(Arc::new(Published { sessions, table }));
                 Change::Other
             }
             (Some(accepted), None) => self.keep_forms(accepted),
@@ -117,13 +125,16 @@ impl Rules {
         let Some(in_force) = self.in_force.as_mut().filter(|_| self.confirmed) else {
             return Change::Same;
         };
-        let Some(held) = self.surpassed.take_if(|held| *held > in_force.revision()) else {
+        let Some(held) = self
+            .surpassed
+            .take_if(|held| *held > in_force.table.revision())
+        else {
             return Change::Same;
         };
-        let Published { table, sessions } = &*in_force.published;
+        let Published { table, sessions } = &**in_force;
         let table = table.with_revision(wall_ms.max(held.saturating_add(1)));
         let sessions = sessions.clone();
-        *in_force = InForce::new(Arc::new(Published { sessions, table }));
+        *in_force = Arc::new(Published { sessions, table });
         Change::Other
     }
 
@@ -132,26 +143,19 @@ impl Rules {
         let Some(in_force) = &mut self.in_force else {
             return Change::Same;
         };
-        let changed = in_force.published.sessions != accepted.sessions;
+        let changed = in_force.sessions != accepted.sessions;
         if changed {
-            Arc::make_mut(&mut in_force.published).sessions = accepted.sessions;
+            Arc::make_mut(in_force).sessions = accepted.sessions;
         }
         Change::if_so(changed)
     }
 }
 
 fn restored_message(revision: u64) -> Message {
+    let what =
+        format!("the last accepted table, revision {revision}, is served from before this start");
     Message {
-        about: About::Course,
-        severity: Severity::Warn,
-        origin: None,
-        object: None,
-        field: None,
-        what: format!(
-            "the last accepted table, revision {revision}, is served from before this start"
-        ),
-        meanwhile: String::new(),
         mend: "because of the faults told next; mend them and the files count again".to_owned(),
-        witness: None,
+        ..Message::course(Severity::Warn, what)
     }
 }

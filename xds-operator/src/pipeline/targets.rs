@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use fixgw_core::table::Table;
+
+use super::publish::Published;
 use super::resolve::Endpoints;
-use super::{Change, InForce, translate};
+use super::{Change, translate};
 use crate::message::Message;
 use crate::world::EndpointsHalf;
 use crate::xds::Snapshot;
@@ -15,6 +18,8 @@ pub(super) struct Targets {
     /// Whether the source has said anything of them, or something was kept of an earlier start.
     known: bool,
     served: Option<Arc<Snapshot>>,
+    /// The table that was translated last, in the form that proxies get, by its revision: endpoints change more often.
+    image: Option<(u64, Arc<[u8]>)>,
     /// What is said of targets is older than the snapshot, because rules were waiting.
     stale: bool,
     objects: Vec<Message>,
@@ -40,6 +45,7 @@ impl Targets {
             endpoints: Arc::new(endpoints),
             known: false,
             served: None,
+            image: None,
             stale: false,
             objects: Vec::new(),
             unanswered: Vec::new(),
@@ -75,7 +81,7 @@ impl Targets {
     /// What to serve, if that is another. While rules wait, nothing is said of targets: they may go with their routes.
     pub(super) fn translate(
         &mut self,
-        in_force: &InForce,
+        published: &Published,
         change: Change,
         rules_wait: bool,
     ) -> Option<Arc<Snapshot>> {
@@ -83,9 +89,9 @@ impl Targets {
             return None;
         }
         let (snapshot, messages) = translate::translate(
-            &in_force.published.table,
-            in_force.image.clone(),
-            &in_force.published.sessions,
+            &published.table,
+            self.image(&published.table),
+            &published.sessions,
             &self.endpoints,
         );
         self.stale = rules_wait;
@@ -98,5 +104,13 @@ impl Targets {
         let snapshot = Arc::new(snapshot);
         self.served = Some(snapshot.clone());
         Some(snapshot)
+    }
+    fn image(&mut self, table: &Table) -> Arc<[u8]> {
+        let revision = table.revision();
+        let kept = self.image.take().filter(|(of, _)| *of == revision);
+        let (_, image) = self
+            .image
+            .insert(kept.unwrap_or_else(|| (revision, table.image().into())));
+        image.clone()
     }
 }
