@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -17,6 +16,7 @@ use fixgw_e2e::peer::{Engine, Peer, Session};
 use fixgw_e2e::process::{journal, wait_until};
 use fixgw_e2e::raw::RawClient;
 use fixgw_e2e::tap::Tap;
+use fixgw_e2e::told;
 use fixgw_e2e::unbroken::LiveSession;
 
 /// Light sessions of an attack. With the one of QuickFIX beside them their number is even, so that each worker has its half, and
@@ -169,7 +169,7 @@ impl Home {
             account.to_engine + quickfix.to_engine,
             account.to_clients + quickfix.to_counterparty,
         );
-        tell(&line(fault, &account, messages, &before, &after, took));
+        told::attack(&line(fault, &account, messages, &before, &after, took));
     }
 }
 
@@ -222,18 +222,6 @@ fn line(
 
 fn megabytes(kb: u64) -> f64 {
     u32::try_from(kb).map_or(f64::MAX, f64::from) / 1_024.0
-}
-
-/// Prints a line, and adds it to the table that `make faults` makes.
-fn tell(line: &str) {
-    println!("{line}");
-    if let Some(table) = std::env::var_os("FIXGW_FAULTS_TABLE") {
-        let table = std::fs::OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(table);
-        writeln!(table.unwrap(), "{line}").unwrap();
-    }
 }
 
 /// What can be attacked.

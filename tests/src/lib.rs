@@ -48,5 +48,6 @@ pub mod secret;
 pub mod socket;
 pub mod tap;
 pub mod tls;
+pub mod told;
 pub mod tool;
 pub mod unbroken;

@@ -1,7 +1,6 @@
 //! What have all attacks in common? An installed chart, sessions that must go on, counterparties who ask what the table says, and
 //! the line that each adds to the table of `make faults-kubernetes`.
 
-use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,6 +17,7 @@ use fixgw_e2e::peer::{Peer, Session};
 use fixgw_e2e::process::{Process, journal, wait_until, wait_until_for};
 use fixgw_e2e::raw::RawClient;
 use fixgw_e2e::tap::Tap;
+use fixgw_e2e::told;
 use fixgw_e2e::unbroken::LiveSession;
 use serde_json::{Value, json};
 
@@ -196,7 +196,7 @@ pub(super) fn attacked(fault: &str, set: &[&str], attack: impl FnOnce(&Scene<'_>
         account.to_engine + quickfix.to_engine,
         account.to_clients + quickfix.to_counterparty,
     );
-    tell(&line(
+    told::attack(&line(
         fault,
         &account,
         messages,
@@ -245,18 +245,6 @@ fn line(
         account.pause.as_millis(),
         took.as_secs()
     )
-}
-
-/// Prints a line, and adds it to the table that `make faults-kubernetes` makes.
-fn tell(line: &str) {
-    println!("{line}");
-    if let Some(table) = std::env::var_os("FIXGW_FAULTS_TABLE") {
-        let table = std::fs::OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(table);
-        writeln!(table.unwrap(), "{line}").unwrap();
-    }
 }
 
 /// The condition of an object, if it is about the object as it is now.

@@ -21,6 +21,7 @@ use fixgw_e2e::process::{text, wait_until};
 use fixgw_e2e::socket::established;
 use fixgw_e2e::tap::Tap;
 use fixgw_e2e::tls::{Authority, Client, Files, Issued};
+use fixgw_e2e::told;
 use fixgw_e2e::tool;
 use fixgw_e2e::unbroken::LiveSession;
 use serde_json::Value;
@@ -32,33 +33,7 @@ const MESSAGES: u64 = 10;
 const HOST: &str = "localhost";
 
 fn main() -> ExitCode {
-    let begin = Instant::now();
-    // The harness fails by panicking; what a person should read of it is the message.
-    std::panic::set_hook(Box::new(|_| ()));
-    match std::panic::catch_unwind(tell) {
-        Ok(()) => {
-            println!(
-                "\nThe demo ran for {} s; everything it started has ended.",
-                begin.elapsed().as_secs()
-            );
-            ExitCode::SUCCESS
-        }
-        Err(reason) => {
-            let reason = reason.downcast_ref::<String>().map_or_else(
-                || {
-                    reason
-                        .downcast_ref::<&str>()
-                        .copied()
-                        .unwrap_or("a fault without a message")
-                },
-                String::as_str,
-            );
-            // What the programs have said comes first, so that the reason is what one sees at the end.
-            let (reason, said) = reason.split_once('\n').unwrap_or((reason, ""));
-            eprintln!("\n{said}\ndemo failed: {reason}");
-            ExitCode::FAILURE
-        }
-    }
+    told::story("demo", tell)
 }
 
 /// One of the two engines: the acceptor, and the relay in front of it that counts what it accepts.

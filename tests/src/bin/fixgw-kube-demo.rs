@@ -19,7 +19,7 @@ use fixgw_e2e::inside;
 use fixgw_e2e::peer::{Peer, Session};
 use fixgw_e2e::process::wait_until;
 use fixgw_e2e::socket::established;
-use fixgw_e2e::tool;
+use fixgw_e2e::{told, tool};
 use serde_json::Value;
 
 /// Whose engine is started late.
@@ -29,37 +29,10 @@ const LATE: &str = "algo-engine";
 const PATIENCE: Duration = Duration::from_mins(1);
 
 fn main() -> ExitCode {
-    let begin = Instant::now();
-    // The harness fails by panicking; what a person should read of it is the message.
-    std::panic::set_hook(Box::new(|_| ()));
-    let told = std::panic::catch_unwind(|| {
+    told::story("kube-demo", || {
         inside::enter();
         tell();
-    });
-    match told {
-        Ok(()) => {
-            println!(
-                "\nThe demo ran for {} s; everything it started has ended.",
-                begin.elapsed().as_secs()
-            );
-            ExitCode::SUCCESS
-        }
-        Err(reason) => {
-            let reason = reason.downcast_ref::<String>().map_or_else(
-                || {
-                    reason
-                        .downcast_ref::<&str>()
-                        .copied()
-                        .unwrap_or("a fault without a message")
-                },
-                String::as_str,
-            );
-            // What the programs have said comes first, so that the reason is what one sees at the end.
-            let (reason, said) = reason.split_once('\n').unwrap_or((reason, ""));
-            eprintln!("\n{said}\nkube-demo failed: {reason}");
-            ExitCode::FAILURE
-        }
-    }
+    })
 }
 
 /// A counterparty, and the Service whose engine it is to reach.
