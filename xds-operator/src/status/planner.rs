@@ -24,8 +24,9 @@ pub const WRITES_PER_SECOND_MAX: usize = 50;
 pub const WRITES_AT_ONCE_MAX: usize = 8;
 /// Milliseconds between two writes of one object that are about counts alone.
 pub const COUNTS_APART_MS: u64 = 1_000;
-/// Milliseconds until it is written that gateways have not taken a table yet: most have by then, and one write says all.
-pub const MOMENTS_MS: u64 = 1_000;
+/// Milliseconds until it is written that gateways have not taken a table yet: also on a busy machine they have by then, and one
+/// write says all.
+pub const MOMENTS_MS: u64 = 4_000;
 /// Milliseconds until it is written that gateways do not route any more by what they routed by, and until counts are believed
 /// while some VM has not told all: after a restart of the control plane they say who they are and what they have. A VM counts as
 /// gone after five seconds.
@@ -118,8 +119,9 @@ pub struct Planner {
     sent: BTreeMap<ObjectName, Sent>,
     refused: BTreeMap<ObjectName, Refused>,
     failing: Retry,
-    /// When the last writes began, the oldest first.
-    begun: VecDeque<u64>,
+    /// When the last writes ended, the oldest first. Any moment from its beginning to its end may be the one at which a write counts
+    /// for the API server, so each keeps its place for a second after its end.
+    ended: VecDeque<u64>,
     /// When each object was written in the last second.
     written: BTreeMap<ObjectName, u64>,
     /// Since when somebody has not told all.
@@ -228,22 +230,25 @@ impl Planner {
                 notes: transitions::notes(stands, &status),
                 status: Arc::new(status),
             };
-            self.begun.push_back(now_ms);
             self.under_way.insert(name.clone(), write.clone());
             writes.push(write);
         }
         writes
     }
 
+    /// How many writes may have counted within the last second.
+    fn of_this_second(&self) -> usize {
+        self.under_way.len() + self.ended.len()
+    }
+
     /// As many as may begin, in their order.
     fn due(&mut self, now_ms: u64) -> Vec<ObjectName> {
-        while self.begun.len() > WRITES_PER_SECOND_MAX
-            || self
-                .begun
-                .front()
-                .is_some_and(|at| now_ms.saturating_sub(*at) >= SECOND_MS)
+        while self
+            .ended
+            .front()
+            .is_some_and(|at| now_ms.saturating_sub(*at) >= SECOND_MS)
         {
-            self.begun.pop_front();
+            self.ended.pop_front();
         }
         // What fails is tried with one.
         let at_once = if self.failing.failures > 0 {
@@ -251,7 +256,8 @@ impl Planner {
         } else {
             WRITES_AT_ONCE_MAX
         };
-        let room = (WRITES_PER_SECOND_MAX - self.begun.len())
+        let room = WRITES_PER_SECOND_MAX
+            .saturating_sub(self.of_this_second())
             .min(at_once.saturating_sub(self.under_way.len()));
         if room == 0 || now_ms < self.failing.not_before_ms {
             return Vec::new();
@@ -303,10 +309,10 @@ impl Planner {
             .filter(|(name, _)| !self.under_way.contains_key(*name))
             .map(|(name, dirty)| self.due_ms(name, *dirty))
             .min()?;
-        let room = if self.begun.len() < WRITES_PER_SECOND_MAX {
+        let room = if self.of_this_second() < WRITES_PER_SECOND_MAX {
             0
         } else {
-            self.begun
+            self.ended
                 .front()
                 .map_or(0, |at| at.saturating_add(SECOND_MS))
         };
@@ -318,6 +324,7 @@ impl Planner {
         let Some(write) = self.under_way.remove(name) else {
             return;
         };
+        self.ended.push_back(now_ms);
         if !matches!(outcome, Outcome::Written(_)) {
             // Looked at once more before it is tried again.
             let dirty = Dirty {

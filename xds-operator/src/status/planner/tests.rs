@@ -232,12 +232,13 @@ fn now(ms: u64) -> Timestamp {
     Timestamp::from_millisecond(1_700_000_000_000 + i64::try_from(ms).unwrap()).unwrap()
 }
 
+/// The most writes that may have counted for the API server within a second: each does at a moment from its beginning to its end.
 fn busiest_second(writes: &[(u64, ObjectName, Need)]) -> usize {
     let from = |start: usize| {
-        let (at, ..) = writes[start];
+        let end = writes[start].0 + STEP_MS;
         writes[start..]
             .iter()
-            .take_while(|(other, ..)| other - at < SECOND_MS)
+            .take_while(|(began, ..)| *began < end + SECOND_MS)
             .count()
     };
     (0..writes.len()).map(from).max().unwrap_or_default()
