@@ -12,7 +12,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fixgw_core::decision::Severity;
 use kube::Client;
@@ -20,6 +20,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{MissedTickBehavior, interval};
 
 use self::stage::{Heard, Stage};
 use crate::cli::OperatorArgs;
@@ -41,6 +42,8 @@ use crate::xds::server::ServeError;
 
 /// How long a stop waits for the Lease to be given back. It runs out by itself.
 const RELEASE_MAX: Duration = Duration::from_secs(2);
+/// How often it is looked whether this replica is deaf.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Why there is no control plane.
 #[derive(Debug, Error)]
@@ -183,6 +186,7 @@ impl Parts {
         };
         let Candidate {
             leadership,
+            heard,
             complaints,
             task: lease_task,
             release,
@@ -198,6 +202,12 @@ impl Parts {
             };
             let others = kubernetes::peers::follow(client.clone(), watched, peers.clone());
             health.watch("the watch of the other replicas", others.task);
+            tokio::spawn(hear(heard, peers.clone()));
+            tokio::spawn(stand_aside(
+                peers.stands_aside(),
+                health.clone(),
+                speaker.clone(),
+            ));
             tell_standing(others.troubles, Clone::clone, speaker);
             peers
         });
@@ -276,6 +286,38 @@ where
             }
         }
     });
+}
+
+/// Tells the account of who hears the API server when it has answered, and that time goes by.
+async fn hear(mut heard: watch::Receiver<Instant>, peers: Arc<Peers>) {
+    let mut look = interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        peers.api_server_heard(*heard.borrow_and_update());
+        peers.look();
+        tokio::select! {
+            Ok(()) = heard.changed() => {}
+            _ = look.tick() => {}
+        }
+    }
+}
+
+/// Says whether this replica stands aside, to people and to the kubelet.
+async fn stand_aside(mut aside: watch::Receiver<bool>, health: Arc<Health>, speaker: Speaker) {
+    while aside.changed().await.is_ok() {
+        let now = *aside.borrow_and_update();
+        health.stands_aside(now);
+        let (severity, what) = if now {
+            (
+                Severity::Error,
+                "this replica does not hear the API server, and another one does; its gateways are sent there, and it is not ready; \
+                 look at the network between its node and the API server",
+            )
+        } else {
+            (Severity::Info, "this replica serves gateways again")
+        };
+        speaker.say(&Said::gateway(severity, what.to_owned()));
+    }
 }
 
 /// Tells the source which Services the routes in force lead to, so that all others may change as they like. Those of the table before
@@ -363,7 +405,7 @@ mod tests {
             point.send_replace(Some(now));
             told.changed().await.unwrap();
             let services = told.borrow_and_update().clone().unwrap();
-            let names: Vec<&str> = services.iter().map(|it| it.name.as_str()).collect();
+            let names: Vec<&str> = services.iter().map(|it| &*it.name).collect();
             assert_eq!(names.join(" "), wanted);
         }
         // What cannot be read is no table, and what it was stays.

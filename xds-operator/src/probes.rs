@@ -1,7 +1,7 @@
 //! Is this replica ready, and does it live? Two answers over HTTP, for the kubelet.
 //!
-//! Ready: the table is loaded and every watch has had its first list. Who leads makes no difference. Live: no task has ended that
-//! must not.
+//! Ready: the table is loaded, every watch has had its first list, and no other replica hears the API server while this one does not.
+//! Who leads makes no difference. Live: no task has ended that must not.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,6 +22,8 @@ pub struct Health {
 #[derive(Debug, Default)]
 struct Known {
     phase: Phase,
+    /// Whether gateways are better served by others.
+    stands_aside: bool,
     /// Tasks that have ended.
     dead: Vec<&'static str>,
 }
@@ -38,6 +40,11 @@ impl Health {
     /// Proxies are served.
     pub fn ready(&self) {
         self.known().phase = Phase::Ready;
+    }
+
+    /// Whether gateways are better served by others.
+    pub fn stands_aside(&self, now: bool) {
+        self.known().stands_aside = now;
     }
 
     /// They will not be for long.
@@ -58,7 +65,12 @@ impl Health {
     }
 
     fn readiness(&self) -> (StatusCode, String) {
-        match self.known().phase {
+        let known = self.known();
+        match known.phase {
+            Phase::Ready if known.stands_aside => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "does not hear the API server, and another replica does\n".to_owned(),
+            ),
             Phase::Ready => (StatusCode::OK, "ready\n".to_owned()),
             Phase::Starting => (
                 StatusCode::SERVICE_UNAVAILABLE,

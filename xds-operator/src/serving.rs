@@ -106,6 +106,11 @@ impl Serving {
         let rejections = peers
             .as_deref()
             .map_or_else(watch::Sender::default, Peers::rejections);
+        let whose = if peers.is_some() {
+            Whose::Own
+        } else {
+            Whose::All
+        };
         let mut serving = Self {
             fleet: outputs.fleet.clone(),
             sessions: outputs.sessions.clone(),
@@ -113,7 +118,7 @@ impl Serving {
             held: held.subscribe(),
             stop: Some(stop),
             server,
-            told: tell(outputs, &revision, held, rejections, vms, speaker),
+            told: tell(outputs, &revision, held, rejections, vms, whose, speaker),
             inlet: Inlet {
                 snapshots,
                 revision,
@@ -187,6 +192,7 @@ fn tell(
     held: watch::Sender<u64>,
     rejections: watch::Sender<Arc<Rejections>>,
     vms: usize,
+    whose: Whose,
     speaker: &Speaker,
 ) -> Vec<JoinHandle<()>> {
     let revision = revision.subscribe();
@@ -245,7 +251,7 @@ fn tell(
                     told_counts = counts;
                     of_fleet.say(&Said::Counts(counts));
                 }
-                let now = applied(&now, served, vms);
+                let now = applied(&now, served, vms, whose);
                 if let Some((revision, readiness, vms)) = now
                     && told != Some((revision, readiness))
                 {
@@ -342,19 +348,35 @@ fn newest(fleet: &Fleet, unix_ms: u64) -> u64 {
     asking.map(of_proxy).max().unwrap_or(0)
 }
 
+/// Whose readiness is ours: each of several replicas counts it for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    All,
+    /// That of the proxies that ask us.
+    Own,
+}
+
 /// Revision, readiness and number of VMs, when all of them use the same, it is what is served, and none is missing.
-fn applied(fleet: &Fleet, served: u64, vms_wanted: usize) -> Option<(u64, u64, usize)> {
-    let mut vms = fleet.proxies.values().flat_map(|proxy| &proxy.vms);
-    let first = vms.next()?;
-    let same = vms.all(|vm| {
-        (vm.table_revision, vm.readiness_version) == (first.table_revision, first.readiness_version)
+fn applied(
+    fleet: &Fleet,
+    served: u64,
+    vms_wanted: usize,
+    whose: Whose,
+) -> Option<(u64, u64, usize)> {
+    let vms = || {
+        let proxies = fleet.proxies.values();
+        proxies.flat_map(|proxy| proxy.vms.iter().map(move |vm| (proxy, vm)))
+    };
+    let ours = |proxy: &ProxyView| whose == Whose::All || proxy.streams > 0;
+    let (_, first) = vms().find(|(proxy, _)| ours(proxy))?;
+    let same = vms().all(|(proxy, vm)| {
+        vm.table_revision == served
+            && vm.readiness_version > 0
+            && (!ours(proxy) || vm.readiness_version == first.readiness_version)
     });
-    let count = fleet.proxies.values().map(|proxy| proxy.vms.len()).sum();
-    let whole = same
-        && first.table_revision == served
-        && first.readiness_version > 0
-        && count >= vms_wanted;
-    whole.then_some((first.table_revision, first.readiness_version, count))
+    let count = vms().count();
+    let whole = same && count >= vms_wanted;
+    whole.then_some((served, first.readiness_version, count))
 }
 
 /// What the course of a rollout says in passing is for programs; what does not work is for people.
@@ -400,5 +422,36 @@ mod tests {
         assert_eq!(newest(&fleet(0, 7_000), 1_000), 0);
         assert_eq!(newest(&fleet(1, u64::MAX), 1_000), 5);
         assert_eq!(newest(&fleet(1, 1_001 + REVISION_AHEAD_MS), 1_000), 5);
+    }
+
+    #[test]
+    fn a_table_is_applied_though_another_replica_counts_readiness_otherwise() {
+        let proxy = |streams, table_revision, readiness_version| {
+            let vm = VmView {
+                table_revision,
+                readiness_version,
+                ..VmView::default()
+            };
+            ProxyView {
+                streams,
+                acknowledged: None,
+                vms: vec![vm],
+            }
+        };
+        let fleet = |other| Fleet {
+            proxies: [
+                ("ours".to_owned(), proxy(1, 7, 3)),
+                ("other".to_owned(), other),
+            ]
+            .into(),
+        };
+        let of = |other, whose| applied(&fleet(other), 7, 1, whose);
+        assert_eq!(of(proxy(0, 7, 9), Whose::Own), Some((7, 3, 2)));
+        assert_eq!(of(proxy(0, 7, 9), Whose::All), None);
+        assert_eq!(of(proxy(0, 7, 3), Whose::All), Some((7, 3, 2)));
+        // One that asks us as well has what we count.
+        assert_eq!(of(proxy(1, 7, 2), Whose::Own), None);
+        assert_eq!(of(proxy(0, 6, 9), Whose::Own), None);
+        assert_eq!(of(proxy(0, 7, 0), Whose::Own), None);
     }
 }

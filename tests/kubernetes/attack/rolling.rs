@@ -1,11 +1,12 @@
 //! What if replicas differ: while a new version takes the place of the old one, and when one of them is behind?
 
 use fixgw_e2e::cluster::{RELEASE_NAMESPACE, RunningPod};
+use fixgw_e2e::echo::EchoEngine;
 use fixgw_e2e::inside::inside;
 use fixgw_e2e::process::{EVENT_WAIT_MAX, wait_until};
 use serde_json::json;
 
-use super::scene::{PROBE, Scene, attacked, sized};
+use super::scene::{PROBE, Scene, attacked, host, service, sized};
 
 /// So often it is looked whether something was taken back.
 const ROUNDS: usize = 20;
@@ -91,5 +92,56 @@ fn replicas_that_replace_each_other_and_one_that_is_behind_take_nothing_back() {
             scene.cluster.wait_rolled_out(RELEASE_NAMESPACE, object);
             scene.change_to("before");
         });
+    });
+}
+
+#[test]
+fn a_replica_that_alone_hears_nothing_sends_its_gateways_to_the_other_and_serves_again_when_it_hears()
+ {
+    inside(|| {
+        attacked(
+            "one replica of two hears the API server no more",
+            &[],
+            |scene| {
+                // All gateways come to one replica.
+                let replicas = scene.operators();
+                let [(hearing, _), (deaf, process)] = &replicas[..] else {
+                    panic!("two replicas: {}", replicas.len());
+                };
+                let before = scene.holder().unwrap();
+                start_again(scene, hearing);
+                let _ = scene.wait_other_leader(&before, EVENT_WAIT_MAX);
+                let object = "deployment/fix-gateway-operator";
+                scene.cluster.wait_rolled_out(RELEASE_NAMESPACE, object);
+
+                scene.relay.freeze(deaf.address.into());
+                let deaf_alone = [(deaf.clone(), process.clone())];
+                scene.wait_said(
+                    &deaf_alone,
+                    "does not hear the API server, and another one does",
+                );
+                scene.cluster.wait_object(
+                    &format!("/api/v1/namespaces/{}/pods/{}", deaf.name.0, deaf.name.1),
+                    "not to be ready",
+                    |pod| {
+                        let mut conditions = pod["status"]["conditions"].as_array()?.iter();
+                        let ready = conditions.find(|condition| condition["type"] == "Ready")?;
+                        (ready["status"] == "False").then_some(())
+                    },
+                );
+                // A target has another address, of which the deaf one does not know.
+                let moved = EchoEngine::start_on("moved", host());
+                let [_, slice] = service("before", moved.address());
+                scene.apply(&[slice]);
+                scene.wait_leads(PROBE, "moved");
+                scene.change_to("after");
+
+                scene.relay.thaw(deaf.address.into());
+                scene.wait_said(&deaf_alone, "this replica serves gateways again");
+                scene.cluster.wait_rolled_out(RELEASE_NAMESPACE, object);
+                scene.lead_probe("before");
+                scene.wait_leads(PROBE, "moved");
+            },
+        );
     });
 }

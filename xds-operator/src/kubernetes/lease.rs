@@ -110,6 +110,9 @@ pub struct LeaseName {
 pub struct Candidate {
     /// Who leads.
     pub leadership: watch::Receiver<Leadership>,
+    /// When the API server answered last. While it answers that is within the Lease's duration and the time of one request, whoever
+    /// leads.
+    pub heard: watch::Receiver<Instant>,
     /// What went wrong, and what is well again; each thing once.
     pub complaints: mpsc::Receiver<String>,
     /// Ends when it was released, or by its death.
@@ -123,6 +126,7 @@ pub struct Candidate {
 pub fn apply(client: Client, name: LeaseName) -> Candidate {
     let (sender, leadership) = watch::channel(Leadership::default());
     let (told, complaints) = mpsc::channel(COMPLAINTS_MAX);
+    let (heard, heard_now) = watch::channel(Instant::now());
     let (release, released) = oneshot::channel();
     let suffix = RandomState::new().hash_one(std::process::id());
     let identity = format!("{}_{suffix:016x}", name.identity);
@@ -133,12 +137,14 @@ pub fn apply(client: Client, name: LeaseName) -> Candidate {
         machine: Machine::new(identity, TIMES),
         started: Instant::now(),
         sender: Announcer(sender),
+        heard,
         told,
         failed: None,
     };
     let task = tokio::spawn(office.run(released));
     Candidate {
         leadership,
+        heard: heard_now,
         complaints,
         task,
         release,
@@ -162,6 +168,7 @@ struct Office {
     machine: Machine,
     started: Instant,
     sender: Announcer,
+    heard: watch::Sender<Instant>,
     told: mpsc::Sender<String>,
     /// What went wrong last, and was told.
     failed: Option<String>,
@@ -185,6 +192,7 @@ impl Office {
             tokio::select! {
                 () = tokio::time::sleep_until(due.into()) => {}
                 heard = lease.next() => if let Some(Ok(heard)) = heard {
+                    self.heard.send_replace(Instant::now());
                     let now = self.now_ms();
                     self.machine.hear(heard.and_then(seen), now);
                 },
@@ -233,6 +241,13 @@ impl Office {
         let begun = self.now_ms();
         let asked = tokio::time::timeout(self.patience(begun), self.ask(step)).await;
         let asked = asked.unwrap_or(Err(RequestError::Silence));
+        // An error is an answer, too.
+        let answered = asked
+            .as_ref()
+            .map_or_else(|error| error.code().is_some(), |_| true);
+        if answered {
+            self.heard.send_replace(Instant::now());
+        }
         let outcome = match asked {
             Ok(lease) => {
                 if self.failed.take().is_some() {

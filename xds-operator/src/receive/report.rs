@@ -100,7 +100,7 @@ impl<T: TakeReports> UnaryService<VmReport> for Report<T> {
         let taker = self.taker.clone();
         let is_first_hand = !request.metadata().contains_key(PASSED_ON);
         if let Some(peers) = self.peers.as_ref().filter(|_| !is_first_hand) {
-            peers.heard_rejections(&request.get_ref().node_id, &request);
+            peers.heard_beside(&request.get_ref().node_id, &request);
         }
         let peers = self.peers.clone().filter(|_| is_first_hand);
         let report = request.into_inner();

@@ -63,6 +63,9 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(250);
 /// Silence after which a proxy's connection is asked whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(10);
+/// What a proxy is told whose replica does not hear the API server, while another one does.
+const STANDS_ASIDE: &str =
+    "this replica does not hear the API server, and another one does; ask that one";
 /// Time that open calls have to end when the server stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -271,6 +274,10 @@ impl Server {
             fleet: fleet_in,
             sessions: sessions_in,
             stop: watch::Sender::new(false),
+            stands_aside: peers.as_deref().map_or_else(
+                || watch::Sender::new(false).subscribe(),
+                Peers::stands_aside,
+            ),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         });
         let server = Self {
@@ -367,6 +374,8 @@ struct Shared {
     fleet: watch::Sender<Arc<Fleet>>,
     sessions: watch::Sender<Arc<AllSessions>>,
     stop: watch::Sender<bool>,
+    /// Whether other replicas serve better than we do.
+    stands_aside: watch::Receiver<bool>,
     streams: Arc<Semaphore>,
 }
 
@@ -543,6 +552,9 @@ impl AggregatedDiscoveryService for AdsService {
         &self,
         request: Request<Streaming<DeltaDiscoveryRequest>>,
     ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
+        if *self.shared.stands_aside.borrow() {
+            return Err(Status::unavailable(STANDS_ASIDE));
+        }
         let permit = self.shared.streams.clone().try_acquire_owned();
         let permit = permit.map_err(|_| {
             Status::resource_exhausted("more proxies than one control plane serves")
@@ -575,6 +587,7 @@ enum Wake {
     Request(Box<DeltaDiscoveryRequest>),
     Goal,
     Vms,
+    Aside,
     End,
 }
 
@@ -625,6 +638,7 @@ impl AdsStream {
         mut vms: watch::Receiver<()>,
     ) -> Result<(), Excess> {
         let mut stopped = self.shared.stop.subscribe();
+        let mut aside = self.shared.stands_aside.clone();
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let goal = self.goals.borrow_and_update().clone();
@@ -636,6 +650,11 @@ impl AdsStream {
                 Wake::Request(request) => rollout.request(*request, &seen)?,
                 Wake::Goal => rollout.supersede(self.goals.borrow_and_update().clone(), &seen),
                 Wake::Vms => rollout.look(&seen),
+                Wake::Aside => {
+                    let refusal = Status::unavailable(STANDS_ASIDE);
+                    let _ = self.responses.send(Err(refusal)).await;
+                    return Ok(());
+                }
                 Wake::End => return Ok(()),
             };
             if !perform(step, node, &self.shared, &self.responses).await {
@@ -645,6 +664,7 @@ impl AdsStream {
                 // Newer goals first: what they supersede need not be sent.
                 biased;
                 _ = stopped.wait_for(|stop| *stop) => Wake::End,
+                Ok(_) = aside.wait_for(|aside| *aside) => Wake::Aside,
                 Ok(()) = self.goals.changed() => Wake::Goal,
                 request = requests.message() => match request {
                     Ok(Some(request)) => Wake::Request(Box::new(request)),

@@ -135,7 +135,7 @@ const CLOCKS: &[&str] = &["Instant::now", "SystemTime::now"];
 
 const MODULE_RULES: &[ModuleRule] = &[
     ModuleRule {
-        sentence: "The stages of the pipeline and what speaks the protocols (`api`, `tcp_timeout`, `certificate`, `world`, `pipeline`, `xds::session`, `xds::rollout`, `xds::resources`, `receive::decision`, `receive::vms`, `receive::sessions`, `receive::fleet`, `receive::lag`, `kubernetes::table::encoding`, `kubernetes::lease::machine`, `status` but for its two ends) are pure: no I/O, no waiting, no clock.",
+        sentence: "The stages of the pipeline and what speaks the protocols (`api`, `tcp_timeout`, `certificate`, `world`, `pipeline`, `xds::session`, `xds::rollout`, `xds::resources`, `receive::decision`, `receive::vms`, `receive::sessions`, `receive::fleet`, `receive::lag`, `receive::aside`, `kubernetes::table::encoding`, `kubernetes::lease::machine`, `status` but for its two ends) are pure: no I/O, no waiting, no clock.",
         sources: "xds-operator/src",
         modules: &[
             "api",
@@ -151,6 +151,7 @@ const MODULE_RULES: &[ModuleRule] = &[
             "receive::sessions",
             "receive::fleet",
             "receive::lag",
+            "receive::aside",
             "kubernetes::table::encoding",
             "kubernetes::lease::machine",
             "status",

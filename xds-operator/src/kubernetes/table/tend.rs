@@ -27,7 +27,7 @@ use tokio_stream::StreamExt as _;
 use super::encoding::{self, ChunkId, Commit, Encoded};
 use super::{Fault, Looked, Pointed, TABLE_LABEL, TableStore};
 use crate::kubernetes::lease::Leadership;
-use crate::kubernetes::{Patience, RequestError, bounded};
+use crate::kubernetes::{Patience, RequestError, WATCH_S, bounded};
 use crate::pipeline::publish::Published;
 use crate::wait::at;
 
@@ -189,7 +189,8 @@ impl Tending {
         let api: Api<PartialObjectMeta<ConfigMap>> =
             Api::namespaced(self.store.0.client.clone(), &self.store.0.namespace);
         let selector = format!("{TABLE_LABEL}={}", self.store.0.name);
-        let events = watcher(api, watcher::Config::default().labels(&selector));
+        let config = watcher::Config::default().labels(&selector);
+        let events = watcher(api, config.timeout(WATCH_S));
         let mut events = pin!(events.backoff(Patience::default()));
         let mut chunks = Chunks::default();
         let mut patience = Patience::default();
