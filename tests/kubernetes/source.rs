@@ -212,7 +212,7 @@ fn named(name: &str) -> ObjectName {
 
 fn routes(observed: &Observed) -> Vec<&str> {
     let sessions = observed.world.rules.sessions.keys();
-    sessions.map(|name| name.name.as_str()).collect()
+    sessions.map(|name| &*name.name).collect()
 }
 
 fn has_route(name: &str) -> impl Fn(&Observed) -> bool {
@@ -265,9 +265,9 @@ fn objects_come_change_and_go() {
             .service
             .port
             == 9877
+            && now.held[&named("algo")].identity.generation == 2
     });
     let identity = now.held[&named("algo")].identity.clone();
-    assert_eq!(identity.generation, 2);
     assert_eq!(
         now.world.rules.sessions[&named("algo")].identity,
         Some(identity)
@@ -553,7 +553,7 @@ fn what_is_missing_or_refused_is_told_with_what_to_do_and_taken_up_when_it_is_th
     create(&server, &path, &session("not-ours", "engine"));
     delete(&server, &format!("{GROUP}/namespaces/fx/fixsessions/algo"));
     let now = of_two.wait("the deletion", |now| now.held.len() == 2);
-    assert!(now.held.keys().all(|name| name.namespace == NAMESPACE));
+    assert!(now.held.keys().all(|name| &*name.namespace == NAMESPACE));
     assert_eq!(*of_two.following.troubles.borrow(), []);
 
     delete(&server, &format!("{RBAC}/clusterroles/{OPERATOR}"));
