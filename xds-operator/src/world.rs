@@ -8,8 +8,9 @@
 
 pub mod held;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::fmt;
+use std::iter::Peekable;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -28,13 +29,13 @@ use crate::tcp_timeout::{TcpTimeout, TcpTimeoutError};
 /// Label of an EndpointSlice that names its Service.
 pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
-/// `namespace/name` of an object.
+/// `namespace/name` of an object. Cheap to clone: every stage keeps all of them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ObjectName {
     /// Namespace.
-    pub namespace: String,
+    pub namespace: Arc<str>,
     /// Name.
-    pub name: String,
+    pub name: Arc<str>,
 }
 
 impl ObjectName {
@@ -42,8 +43,8 @@ impl ObjectName {
     #[must_use]
     pub fn new(namespace: &str, name: &str) -> Self {
         Self {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
+            namespace: namespace.into(),
+            name: name.into(),
         }
     }
 
@@ -51,8 +52,8 @@ impl ObjectName {
     #[must_use]
     pub fn route(&self) -> RouteName {
         RouteName {
-            namespace: self.namespace.clone(),
-            name: self.name.clone(),
+            namespace: self.namespace.to_string(),
+            name: self.name.to_string(),
         }
     }
 }
@@ -66,6 +67,22 @@ impl From<&RouteName> for ObjectName {
 impl fmt::Display for ObjectName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// A map that is looked into by ascending names, each time from where it was left: over all names this walks it once, and compares each
+/// name twice instead of a dozen times.
+pub(crate) struct Alongside<'m, T>(Peekable<btree_map::Iter<'m, ObjectName, T>>);
+
+impl<'m, T> Alongside<'m, T> {
+    pub(crate) fn new(map: &'m BTreeMap<ObjectName, T>) -> Self {
+        Self(map.iter().peekable())
+    }
+
+    /// What has this name. Those before it are passed over.
+    pub(crate) fn get(&mut self, name: &ObjectName) -> Option<&'m T> {
+        while self.0.next_if(|(next, _)| *next < name).is_some() {}
+        self.0.next_if(|(next, _)| *next == name).map(|(_, it)| it)
     }
 }
 

@@ -614,7 +614,7 @@ type ShapeKey = (Class, Option<RangeForm>, Vec<(u32, u32)>);
 type ShapeRoute = (Rank, u32, u64);
 
 #[derive(Default)]
-struct Builder {
+struct Builder<'r> {
     tags: Vec<u32>,
     shapes: Vec<u32>,
     terms: Vec<u32>,
@@ -624,11 +624,11 @@ struct Builder {
     ranges: Vec<u32>,
     targets: Vec<u32>,
     text: Vec<u8>,
-    interned: BTreeMap<Vec<u8>, u32>,
+    interned: BTreeMap<&'r [u8], u32>,
 }
 
-impl Builder {
-    fn build(rules: &[Rule]) -> Result<Vec<u8>, CompileError> {
+impl<'r> Builder<'r> {
+    fn build(rules: &'r [Rule]) -> Result<Vec<u8>, CompileError> {
         let sorted = by_name(rules);
         let mut builder = Self::default();
         let slots = builder.add_tags(&sorted);
@@ -655,18 +655,18 @@ impl Builder {
         builder.finish()
     }
 
-    fn intern(&mut self, bytes: &[u8]) -> [u32; 2] {
+    fn intern(&mut self, bytes: &'r [u8]) -> [u32; 2] {
         let length = word(bytes.len());
         if let Some(&offset) = self.interned.get(bytes) {
             return [offset, length];
         }
         let offset = word(self.text.len());
         self.text.extend_from_slice(bytes);
-        self.interned.insert(bytes.to_vec(), offset);
+        self.interned.insert(bytes, offset);
         [offset, length]
     }
 
-    fn add_tags(&mut self, rules: &[&Rule]) -> BTreeMap<Tag, u32> {
+    fn add_tags(&mut self, rules: &[&'r Rule]) -> BTreeMap<Tag, u32> {
         let mut tags: BTreeMap<Tag, (Disclosure, &str)> = BTreeMap::new();
         for field in rules.iter().flat_map(|rule| rule.fields()) {
             let entry = tags
@@ -684,7 +684,7 @@ impl Builder {
         slots
     }
 
-    fn add_targets<'r>(&mut self, rules: &[&'r Rule]) -> BTreeMap<&'r str, u32> {
+    fn add_targets(&mut self, rules: &[&'r Rule]) -> BTreeMap<&'r str, u32> {
         let mut targets: BTreeMap<&str, u32> = rules
             .iter()
             .map(|rule| (rule.target().as_str(), 0))
@@ -699,7 +699,7 @@ impl Builder {
 
     fn add_route(
         &mut self,
-        rule: &Rule,
+        rule: &'r Rule,
         slots: &BTreeMap<Tag, u32>,
         targets: &BTreeMap<&str, u32>,
     ) -> Vec<(u32, u32)> {
@@ -817,8 +817,8 @@ impl Builder {
         }
         body.extend_from_slice(&word(offset).to_le_bytes());
         body.extend_from_slice(&word(self.text.len()).to_le_bytes());
-        for part in words {
-            body.extend(part.iter().flat_map(|word| word.to_le_bytes()));
+        for word in words.into_iter().flatten() {
+            body.extend_from_slice(&word.to_le_bytes());
         }
         body.extend_from_slice(&self.text);
         Ok(body)

@@ -124,8 +124,8 @@ async fn reference(client: &Client, regarding: Regarding) -> Result<ObjectRefere
     Ok(ObjectReference {
         api_version: Some(api_version.to_owned()),
         kind: Some(kind.to_owned()),
-        name: Some(name.name),
-        namespace: Some(name.namespace),
+        name: Some(name.name.to_string()),
+        namespace: Some(name.namespace.to_string()),
         uid,
         ..ObjectReference::default()
     })

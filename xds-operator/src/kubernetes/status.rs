@@ -403,7 +403,7 @@ enum Of {
     /// Anything: the API server does not answer.
     Server,
     /// What is in this namespace: we have no right to.
-    Namespace(String),
+    Namespace(Arc<str>),
     /// This one.
     Object(ObjectName),
 }

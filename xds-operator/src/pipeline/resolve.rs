@@ -225,7 +225,7 @@ impl<'e> Resolver<'e> {
             })?;
         let slices = self
             .slices
-            .get(&(name.namespace.as_str(), name.name.as_str()))
+            .get(&(&*name.namespace, &*name.name))
             .ok_or(Unresolved::NoSlice)?;
         let mut ports = 0;
         let mut listed = 0;

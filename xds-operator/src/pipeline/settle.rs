@@ -293,10 +293,7 @@ mod tests {
                 ready: ready.iter().map(|n| [127, 0, 0, *n].into()).collect(),
                 listed: 3,
             };
-            let name = crate::world::ObjectName {
-                namespace: "t".to_owned(),
-                name: "a-1".to_owned(),
-            };
+            let name = crate::world::ObjectName::new("t", "a-1");
             let located = crate::world::Located {
                 object: slice,
                 origin: None,

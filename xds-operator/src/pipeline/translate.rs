@@ -26,15 +26,10 @@ pub fn translate(
     endpoints: &Endpoints,
 ) -> (Snapshot, Vec<Message>) {
     let resolver = Resolver::new(endpoints);
-    let mut users: BTreeMap<Target, Vec<(&ObjectName, &Located<FIXSessionSpec>)>> = BTreeMap::new();
-    for (name, session) in sessions {
-        let target = session.object.target(&name.namespace);
-        users.entry(target).or_default().push((name, session));
-    }
     let mut resolved: BTreeMap<Target, Vec<SocketAddr>> = BTreeMap::new();
     let mut proxy_protocol = BTreeMap::new();
     let mut tcp_timeouts = BTreeMap::new();
-    let mut messages = Vec::new();
+    let mut unanswered: BTreeMap<Target, Unresolved> = BTreeMap::new();
     for name in table.targets() {
         let target = Target::cluster(name.to_owned());
         let asked = Asked::parse(name);
@@ -46,12 +41,12 @@ pub fn translate(
             tcp_timeouts.insert(target.clone(), timeout);
         }
         let addresses = answer.unwrap_or_else(|reason| {
-            let users = users.get(&target).map_or(&[][..], Vec::as_slice);
-            messages.push(unresolved_message(name, &reason, users, endpoints.place));
+            unanswered.insert(target.clone(), reason);
             Vec::new()
         });
         resolved.insert(target, addresses);
     }
+    let messages = unanswered_messages(&unanswered, sessions, endpoints.place);
     let snapshot = Snapshot {
         table_image: image,
         revision: table.revision(),
@@ -60,6 +55,30 @@ pub fn translate(
         tcp_timeouts,
     };
     (snapshot, messages)
+}
+
+/// What is told of the targets that nobody answers for, and of the routes that lead there.
+fn unanswered_messages(
+    unanswered: &BTreeMap<Target, Unresolved>,
+    sessions: &Objects<FIXSessionSpec>,
+    place: Place,
+) -> Vec<Message> {
+    // To write the target of each route takes longer than all else here, and mostly there is nothing to tell.
+    if unanswered.is_empty() {
+        return Vec::new();
+    }
+    let mut users: BTreeMap<Target, Vec<(&ObjectName, &Located<FIXSessionSpec>)>> = BTreeMap::new();
+    for (name, session) in sessions {
+        let target = session.object.target(&name.namespace);
+        if unanswered.contains_key(&target) {
+            users.entry(target).or_default().push((name, session));
+        }
+    }
+    let messages = unanswered.iter().map(|(target, reason)| {
+        let users = users.get(target).map_or(&[][..], Vec::as_slice);
+        unresolved_message(target.as_str(), reason, users, place)
+    });
+    messages.collect()
 }
 
 /// Why nobody answers for a target, and what would mend it; `None` when somebody does.

@@ -11,7 +11,7 @@ use fixgw_core::rule::Rule;
 use super::advice;
 use crate::api::{self, FIXSessionSpec};
 use crate::message::Message;
-use crate::world::{Fault, Kind, Located, ObjectName, Objects, Scope};
+use crate::world::{Alongside, Fault, Kind, Located, ObjectName, Objects, Scope};
 
 /// A FIXSession that is well formed. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -46,6 +46,7 @@ pub fn validate_anew(
     before: &BTreeMap<ObjectName, Valid>,
 ) -> Validated {
     let mut validated = Validated::default();
+    let mut before = Alongside::new(before);
     for (name, session) in sessions {
         let same = before
             .get(name)

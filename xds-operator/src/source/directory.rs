@@ -658,7 +658,7 @@ mod tests {
             .rules
             .sessions
             .keys()
-            .map(|name| name.name.as_str())
+            .map(|name| &*name.name)
             .collect()
     }
 

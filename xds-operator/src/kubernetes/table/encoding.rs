@@ -18,7 +18,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::api::FIXSessionSpec;
 use crate::pipeline::publish::Published;
-use crate::world::{Located, ObjectName, Objects};
+use crate::world::{Alongside, Located, ObjectName, Objects};
 
 /// Version of what is written here. A reader refuses another one.
 pub const FORMAT: &str = "1";
@@ -430,11 +430,12 @@ fn hash(name: &ObjectName) -> u64 {
 
 /// Hashes of the names that are in one of two sets alone, or differ.
 fn changed(before: &Objects<FIXSessionSpec>, now: &Objects<FIXSessionSpec>) -> BTreeSet<u64> {
-    let gone = before.keys().filter(|name| !now.contains_key(*name));
+    let (mut others, mut olds) = (Alongside::new(now), Alongside::new(before));
+    let gone = before.keys().filter(|name| others.get(name).is_none());
     let new = now.iter().filter(|(name, session)| {
         let same =
             |old: &Arc<Located<FIXSessionSpec>>| Arc::ptr_eq(old, session) || old == *session;
-        !before.get(*name).is_some_and(same)
+        !olds.get(name).is_some_and(same)
     });
     gone.chain(new.map(|(name, _)| name)).map(hash).collect()
 }

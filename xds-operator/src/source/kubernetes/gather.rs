@@ -274,7 +274,7 @@ impl Gathered {
             Step::Whole(all) => {
                 let here = |name: &ObjectName| {
                     let namespace = watch.namespace.as_deref();
-                    namespace.is_none_or(|namespace| namespace == name.namespace)
+                    namespace.is_none_or(|namespace| namespace == &*name.namespace)
                 };
                 let mut gone: BTreeSet<ObjectName> =
                     F::names(self).into_iter().filter(here).collect();
@@ -424,7 +424,7 @@ impl Gathered {
         let wanted = self.in_force.as_ref().map(|targets| {
             let names = targets.iter().chain(self.named.keys());
             names
-                .map(|name| (name.namespace.as_str(), name.name.as_str()))
+                .map(|name| (&*name.namespace, &*name.name))
                 .collect::<BTreeSet<_>>()
         });
         let is_wanted = |namespace: &str, service: &str| {

@@ -203,8 +203,8 @@ impl<F: Form> Watched<F> {
         let name = ObjectName::new(text("namespace"), text("name"));
         Self {
             metadata: ObjectMeta {
-                name: Some(name.name.clone()),
-                namespace: Some(name.namespace.clone()),
+                name: Some(name.name.to_string()),
+                namespace: Some(name.namespace.to_string()),
                 resource_version: Some(text("resourceVersion").to_owned()),
                 ..ObjectMeta::default()
             },

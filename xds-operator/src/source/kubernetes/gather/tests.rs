@@ -125,7 +125,7 @@ impl Source {
 
 fn sessions(observed: &Observed) -> Vec<&str> {
     let sessions = observed.world.rules.sessions.keys();
-    sessions.map(|name| name.name.as_str()).collect()
+    sessions.map(|name| &*name.name).collect()
 }
 
 fn services(observed: &Observed) -> Vec<String> {
@@ -135,7 +135,7 @@ fn services(observed: &Observed) -> Vec<String> {
 
 fn slices(observed: &Observed) -> Vec<&str> {
     let slices = observed.world.endpoints.slices.keys();
-    slices.map(|name| name.name.as_str()).collect()
+    slices.map(|name| &*name.name).collect()
 }
 
 #[test]
