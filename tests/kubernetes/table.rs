@@ -48,7 +48,7 @@ fn published(routes: usize, last_port: u16, revision: u64) -> Arc<Published> {
         )
     });
     let rules = RulesHalf {
-        sessions: sessions.collect(),
+        sessions: Arc::new(sessions.collect()),
         ..RulesHalf::default()
     };
     let world = World {
@@ -156,16 +156,13 @@ fn a_table_of_ten_thousand_routes_comes_back_as_it_was_and_a_change_of_one_is_qu
         for round in 1..=10_u16 {
             let next = published(10_000, 9876 + round, 1_000 + u64::from(round));
             // As in an operator: what has not changed is the same in memory.
+            let kept = next.sessions.iter().map(|(name, session)| {
+                let before = &first.sessions[name];
+                let kept = if before == session { before } else { session };
+                (name.clone(), kept.clone())
+            });
             let next = Arc::new(Published {
-                sessions: next
-                    .sessions
-                    .iter()
-                    .map(|(name, session)| {
-                        let before = &first.sessions[name];
-                        let kept = if before == session { before } else { session };
-                        (name.clone(), kept.clone())
-                    })
-                    .collect(),
+                sessions: Arc::new(kept.collect()),
                 table: next.table.clone(),
             });
             let begun = Instant::now();

@@ -11,6 +11,10 @@ pub mod table;
 use std::error::Error as _;
 use std::fmt::Debug;
 use std::future::{Future, ready};
+use std::hash::{BuildHasher as _, RandomState};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _};
@@ -22,8 +26,9 @@ use serde::de::DeserializeOwned;
 
 /// How long one request may take: a host that is gone does not say so.
 pub(crate) const REQUEST_MAX: Duration = Duration::from_secs(10);
-/// Seconds until a watch is asked for anew. A host that is gone without a word is noticed five seconds later.
-pub(crate) const WATCH_S: u32 = 60;
+/// Seconds until a watch is asked for anew: at least, and at most. A watch that falls silent alone is noticed five seconds later; that
+/// the API server answers nothing at all is noticed by the Lease.
+const WATCH_S: RangeInclusive<u32> = 100..=200;
 /// How long until something is tried again, at first and at last.
 const AGAIN_MIN: Duration = Duration::from_millis(250);
 const AGAIN_MAX: Duration = Duration::from_secs(5);
@@ -127,8 +132,15 @@ where
 }
 
 fn of_one(name: &str) -> watcher::Config {
-    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    config.timeout(WATCH_S)
+    watch_config().fields(&format!("metadata.name={name}"))
+}
+
+/// How anything is watched. Each watch has a time of its own, or all of every replica would be asked for within one second.
+pub(crate) fn watch_config() -> watcher::Config {
+    let span = u64::from(WATCH_S.end() - WATCH_S.start() + 1);
+    let beyond = RandomState::new().hash_one(0) % span;
+    let seconds = WATCH_S.start() + u32::try_from(beyond).unwrap_or(0);
+    watcher::Config::default().timeout(seconds)
 }
 
 /// A list that does not have the object says that there is none, whether or not its deletion was seen.
@@ -157,19 +169,30 @@ fn one_of<K: Send, E: Send>(
 
 /// How long to wait before the next attempt: longer each time, within bounds.
 #[derive(Debug, Default)]
-pub(crate) struct Patience(u32);
+pub(crate) struct Patience {
+    attempts: u32,
+    works: Arc<AtomicBool>,
+}
 
 impl Iterator for Patience {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        let wait = AGAIN_MIN.saturating_mul(1 << self.0.min(16)).min(AGAIN_MAX);
-        self.0 = self.0.saturating_add(1);
-        Some(wait)
+        if self.works.swap(false, Ordering::AcqRel) {
+            self.attempts = 0;
+        }
+        let longer = 1 << self.attempts.min(16);
+        self.attempts = self.attempts.saturating_add(1);
+        Some(AGAIN_MIN.saturating_mul(longer).min(AGAIN_MAX))
     }
 }
 
 impl Patience {
+    /// One that begins anew whenever it worked meanwhile, as somebody else says.
+    pub(crate) const fn while_not(works: Arc<AtomicBool>) -> Self {
+        Self { attempts: 0, works }
+    }
+
     /// The next wait.
     pub(crate) fn wait(&mut self) -> Duration {
         self.next().unwrap_or(AGAIN_MAX)
@@ -178,7 +201,7 @@ impl Patience {
 
 impl Backoff for Patience {
     fn reset(&mut self) {
-        self.0 = 0;
+        self.attempts = 0;
     }
 }
 
@@ -198,7 +221,7 @@ mod tests {
         let config = of_one("fix-gateway-table");
         let fields = config.field_selector.as_deref();
         assert_eq!(fields, Some("metadata.name=fix-gateway-table"));
-        assert_eq!(config.timeout, Some(WATCH_S));
+        assert!(config.timeout.is_some_and(|it| WATCH_S.contains(&it)));
     }
 
     #[tokio::test]
@@ -236,8 +259,17 @@ mod tests {
         let mut patience = Patience::default();
         let waits: Vec<u128> = patience.by_ref().take(7).map(|it| it.as_millis()).collect();
         assert_eq!(waits, [250, 500, 1_000, 2_000, 4_000, 5_000, 5_000]);
-        assert_eq!(Patience(u32::MAX).wait(), AGAIN_MAX);
+        patience.attempts = u32::MAX;
+        assert_eq!(patience.wait(), AGAIN_MAX);
         patience.reset();
         assert_eq!(patience.wait(), AGAIN_MIN);
+        let works = Arc::new(AtomicBool::new(false));
+        let mut patience = Patience::while_not(works.clone());
+        patience.by_ref().take(7).for_each(drop);
+        works.store(true, Ordering::Release);
+        assert_eq!(
+            [patience.wait(), patience.wait()],
+            [AGAIN_MIN, AGAIN_MIN * 2]
+        );
     }
 }

@@ -386,7 +386,7 @@ mod tests {
         Pointed {
             table: Some(Arc::new(Published {
                 table: saved.table,
-                sessions: sessions.collect(),
+                sessions: Arc::new(sessions.collect()),
             })),
             ..Pointed::default()
         }

@@ -275,7 +275,7 @@ fn decode(bytes: &[u8], directory: &str, shown: &str) -> Result<Saved, StateErro
     rebase(&mut content, directory);
     Ok(Saved {
         table,
-        sessions: content.sessions.into_iter().collect(),
+        sessions: Arc::new(content.sessions.into_iter().collect()),
         endpoints: Endpoints {
             services: content.services.into_iter().collect(),
             slices: content.slices.into_iter().collect(),

@@ -557,7 +557,7 @@ impl Pause {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RulesHalf {
     /// Every FIXSession that could be read.
-    pub sessions: Objects<FIXSessionSpec>,
+    pub sessions: Arc<Objects<FIXSessionSpec>>,
     /// What could not.
     pub faults: Faults,
     /// Publication waits until somebody says go on; what says so.

@@ -162,7 +162,7 @@ fn objects(specs: &Specs) -> Objects<FIXSessionSpec> {
 
 fn take(previous: Option<&Accepted>, specs: &Specs, policy: ConflictPolicy) -> Acceptance {
     let half = RulesHalf {
-        sessions: objects(specs),
+        sessions: objects(specs).into(),
         ..RulesHalf::default()
     };
     accept(previous, &half, validate(&half.sessions), policy)
@@ -178,7 +178,7 @@ fn specs(sessions: &Objects<FIXSessionSpec>) -> Specs {
 fn rules(specs: &Specs) -> Vec<Rule> {
     let rules = validate(&objects(specs)).rules;
     assert_eq!(rules.len(), specs.len(), "all are well formed");
-    rules.into_values().map(|valid| valid.rule).collect()
+    rules.values().map(|valid| valid.rule.clone()).collect()
 }
 
 fn conflicts(specs: &Specs) -> Conflicts {

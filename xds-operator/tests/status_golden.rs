@@ -94,7 +94,7 @@ impl Scene {
     fn new(before: Option<Written<'_>>, now: Written<'_>, policy: ConflictPolicy) -> Self {
         let before = before.map(|before| {
             let half = RulesHalf {
-                sessions: objects(before),
+                sessions: objects(before).into(),
                 ..RulesHalf::default()
             };
             let first = accept(None, &half, validate(&half.sessions), policy);
@@ -105,7 +105,7 @@ impl Scene {
             }
         });
         let rules = RulesHalf {
-            sessions: objects(now),
+            sessions: objects(now).into(),
             ..RulesHalf::default()
         };
         Self::of(before, rules, policy)
@@ -273,13 +273,14 @@ fn shown(known: &Known) -> String {
     let mut since = Since::default();
     since.look(known);
     let now = "2026-11-27T06:31:02Z".parse().unwrap();
-    let mut view = View::new(known, &since, Whose::All, Counting::Told, now);
+    let mut view = View::new(known, &since, Whose::All, Counting::Told);
     let mut text = String::new();
     for (name, held) in known.observed.held.iter() {
         let Some(wanted) = view.of(name, held, &held.status) else {
             writeln!(text, "{name} is left as it is\n").unwrap();
             continue;
         };
+        let status = wanted.status(now);
         let FIXSessionStatus {
             observed_generation,
             conditions,
@@ -289,7 +290,7 @@ fn shown(known: &Known) -> String {
             connections,
             revision,
             last_connection,
-        } = wanted.status.clone();
+        } = status.clone();
         let generation = observed_generation.unwrap();
         writeln!(
             text,
@@ -320,7 +321,7 @@ fn shown(known: &Known) -> String {
         if connections != Some(Connections::default()) {
             writeln!(text, "  {:?}", connections.unwrap()).unwrap();
         }
-        for note in transitions::notes(&held.status, &wanted.status) {
+        for note in transitions::notes(&held.status, &status) {
             writeln!(
                 text,
                 "  Event {:?} {}: {}",
@@ -593,9 +594,9 @@ fn a_condition_that_stays_keeps_its_time_and_says_nothing_again() {
     since.look(&known);
     let status = |known: &Known, now: &str| {
         let now = now.parse().unwrap();
-        let mut view = View::new(known, &since, Whose::All, Counting::Told, now);
+        let mut view = View::new(known, &since, Whose::All, Counting::Told);
         let held = &known.observed.held[&name("a")];
-        view.of(&name("a"), held, &held.status).unwrap().status
+        view.of(&name("a"), held, &held.status).unwrap().status(now)
     };
     let first = status(&known, "2026-11-27T06:00:00Z");
     let held = Arc::make_mut(&mut known.observed.held);
@@ -634,10 +635,11 @@ fn a_route_that_did_not_change_stays_programmed_while_gateways_take_a_newer_tabl
     let later = later.known();
     since.look(&later);
     let now = "2026-11-27T06:00:00Z".parse().unwrap();
-    let mut view = View::new(&later, &since, Whose::All, Counting::Told, now);
+    let mut view = View::new(&later, &since, Whose::All, Counting::Told);
     let reasons = ["a", "b"].map(|of| {
         let held = &later.observed.held[&name(of)];
-        let status = view.of(&name(of), held, &held.status).unwrap().status;
+        let wanted = view.of(&name(of), held, &held.status).unwrap();
+        let status = wanted.status(now);
         (status.conditions[3].reason.clone(), status.revision)
     });
     let wanted = [("Programmed", NOW), ("Pending", NOW + 5)];
@@ -648,14 +650,14 @@ fn a_route_that_did_not_change_stays_programmed_while_gateways_take_a_newer_tabl
     // Another replica that takes over knows it by the status that stands there.
     let mut taken_over = later.clone();
     let held = &later.observed.held[&name("a")];
-    let status = view.of(&name("a"), held, &held.status).unwrap().status;
+    let status = view.of(&name("a"), held, &held.status).unwrap().status(now);
     let all = Arc::make_mut(&mut taken_over.observed.held);
     all.get_mut(&name("a")).unwrap().status = Arc::new(status);
     let mut anew = Since::default();
     anew.look(&taken_over);
-    let mut view = View::new(&taken_over, &anew, Whose::All, Counting::Told, now);
+    let mut view = View::new(&taken_over, &anew, Whose::All, Counting::Told);
     let held = &taken_over.observed.held[&name("a")];
-    let again = view.of(&name("a"), held, &held.status).unwrap().status;
+    let again = view.of(&name("a"), held, &held.status).unwrap().status(now);
     assert_eq!(again, *held.status);
 }
 

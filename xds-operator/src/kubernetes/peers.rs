@@ -11,12 +11,12 @@ use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::runtime::WatchStreamExt as _;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::{Event, watcher};
 use kube::{Api, Client, ResourceExt as _};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::{Patience, WATCH_S};
+use super::{Patience, watch_config};
 use crate::message::Message;
 use crate::receive::peers::Peers;
 use crate::source::kubernetes::trouble::{Cause, Now, Troubles};
@@ -70,8 +70,7 @@ async fn keep(
     });
     let slices: Api<EndpointSlice> = Api::namespaced(client, &watched.namespace);
     let of_service = format!("{SERVICE_NAME_LABEL}={}", watched.service);
-    let config = watcher::Config::default().labels(&of_service);
-    let events = watcher(slices, config.timeout(WATCH_S));
+    let events = watcher(slices, watch_config().labels(&of_service));
     // That a list is about to be asked for is no success.
     let events = events.filter(|event| ready(!matches!(event, Ok(Event::Init))));
     let mut events = pin!(events.backoff(Patience::default()));

@@ -15,11 +15,10 @@ use kube::{Api, Client};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::timeout;
 
-use super::FIELD_MANAGER;
 use super::events::{Regarding, Teller};
 use super::lease::{Leadership, Role};
+use super::{FIELD_MANAGER, bounded};
 use crate::api::status::FIXSessionStatus;
 use crate::api::{API_VERSION, GROUP, KIND, PLURAL};
 use crate::message::{Message, clean_text};
@@ -36,8 +35,6 @@ use crate::world::held::Observed;
 const LOOKS_APART: Duration = Duration::from_millis(250);
 /// So many times as long as a look has taken, there is none: looks take a twentieth of a processor at most.
 const LOOK_SHARE: u32 = 20;
-/// How long a write may take until it counts as failed.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Troubles that are told at once.
 const TROUBLES_MAX: usize = 16;
 /// Characters of what the API server says.
@@ -301,8 +298,7 @@ impl<'w> Leader<'w> {
             return;
         }
         let began = Instant::now();
-        self.planner
-            .look(&known, self.now_ms(), jiff::Timestamp::now());
+        self.planner.look(&known, self.now_ms());
         self.look_after = Instant::now() + LOOKS_APART.max(began.elapsed() * LOOK_SHARE);
         let held = &known.observed.held;
         self.standing.retain(|of, _| match of {
@@ -339,10 +335,7 @@ impl<'w> Leader<'w> {
             let (name, uid, status) = (write.name.clone(), write.uid.clone(), write.status.clone());
             self.under_way.push(write);
             self.writes.spawn(async move {
-                let written = apply(client, &name, &uid, &status);
-                let written = timeout(WRITE_TIMEOUT, written)
-                    .await
-                    .unwrap_or_else(|_| Written::Unreachable("no answer in time".to_owned()));
+                let written = apply(client, &name, &uid, &status).await;
                 (name, written)
             });
         }
@@ -460,21 +453,18 @@ async fn apply(client: Client, name: &ObjectName, uid: &str, status: &FIXSession
         "status": status,
     });
     let params = PatchParams::apply(FIELD_MANAGER).force();
-    match sessions
-        .patch_status(&name.name, &params, &Patch::Apply(&object))
-        .await
-    {
+    let patch = Patch::Apply(&object);
+    match bounded(sessions.patch_status(&name.name, &params, &patch)).await {
         Ok(object) => {
             let status = object.data.get("status").cloned().unwrap_or_default();
             // One that is none is not what was written.
             Written::Taken(Box::new(serde_json::from_value(status).unwrap_or_default()))
         }
-        Err(kube::Error::Api(said)) => match said.code {
-            404 | 409 => Written::Gone,
-            401 | 403 => Written::Forbidden(said.message.clone()),
-            400 | 413 | 415 | 422 => Written::Refused(said.message.clone()),
-            _ => Written::Unreachable(said.message.clone()),
+        Err(error) => match error.code() {
+            Some(404 | 409) => Written::Gone,
+            Some(401 | 403) => Written::Forbidden(error.to_string()),
+            Some(400 | 413 | 415 | 422) => Written::Refused(error.to_string()),
+            Some(_) | None => Written::Unreachable(error.to_string()),
         },
-        Err(error) => Written::Unreachable(error.to_string()),
     }
 }

@@ -86,8 +86,9 @@ pub fn accept(
     let mut objections = Vec::new();
     let mut waits = None;
     let (accepted, refusals) = match compile(&candidate) {
-        Ok(table) => (Some(Accepted::new(candidate, table)), Vec::new()),
+        Ok(table) => (Some(Accepted::new(half, &candidate, table)), Vec::new()),
         Err(CompileError::Conflicts(conflicts)) => {
+            let candidate = Arc::unwrap_or_clone(candidate);
             let held = hold::hold(policy, previous, candidate, *conflicts);
             carried |= held.carried;
             objections = held.objections;
@@ -199,9 +200,11 @@ fn waiting<'h>(
 }
 
 /// Adds the last accepted form of what could not be read or is invalid now.
-fn carry(previous: Option<&Accepted>, faults: &Faults, candidate: &mut Candidate) -> bool {
+fn carry(previous: Option<&Accepted>, faults: &Faults, candidate: &mut Arc<Candidate>) -> bool {
     let mut carried = false;
-    for (name, session) in previous.iter().flat_map(|previous| &previous.sessions) {
+    // Mostly there is nothing to carry, and no need to look for it.
+    let previous = previous.filter(|_| !faults.objects.is_empty() || !faults.files.is_empty());
+    for (name, session) in previous.iter().flat_map(|previous| &*previous.sessions) {
         if candidate.contains_key(name)
             || !faults.cover(Kind::FIXSession, name, session.origin.as_ref())
         {
@@ -209,7 +212,7 @@ fn carry(previous: Option<&Accepted>, faults: &Faults, candidate: &mut Candidate
         }
         // Accepted by an older version, and refused by this one: then it has no accepted form.
         if let Ok(valid) = validate::valid(name, session) {
-            candidate.insert(name.clone(), valid);
+            Arc::make_mut(candidate).insert(name.clone(), valid);
             carried = true;
         }
     }
@@ -217,7 +220,7 @@ fn carry(previous: Option<&Accepted>, faults: &Faults, candidate: &mut Candidate
 }
 
 fn fault_message(fault: &Fault, in_force: Option<&Accepted>) -> Message {
-    let sessions = in_force.map(|accepted| &accepted.sessions);
+    let sessions = in_force.map(|accepted| &*accepted.sessions);
     let (severity, meanwhile) = match (fault.scope, &fault.object) {
         (Scope::Nothing, _) => (Severity::Info, String::new()),
         (Scope::Object, Some((_, name)))

@@ -156,7 +156,7 @@ impl Hold {
             .filter(|name| !before.is_some_and(|before| before.contains_key(*name)))
             .map(|name| (name.clone(), None))
             .collect();
-        for (name, session) in before.into_iter().flatten() {
+        for (name, session) in before.into_iter().flat_map(|before| &**before) {
             let written = candidate.get(name).map(|valid| &valid.session.object);
             if written == Some(&session.object) {
                 continue;
@@ -274,7 +274,7 @@ impl Hold {
         let is_back = |name| self.now.contains_key(name);
         Held {
             carried: self.waiting.keys().any(is_back),
-            accepted: Some(Accepted::new(self.now, table)),
+            accepted: Some(Accepted::of(&self.now, table)),
             messages,
             objections,
         }

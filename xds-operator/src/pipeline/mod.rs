@@ -41,7 +41,7 @@ pub struct Saved {
     /// The published table.
     pub table: Table,
     /// The accepted FIXSessions.
-    pub sessions: Objects<FIXSessionSpec>,
+    pub sessions: Arc<Objects<FIXSessionSpec>>,
     /// Services and EndpointSlices in the form that counts. Those of the command line are not kept.
     pub endpoints: Endpoints,
 }

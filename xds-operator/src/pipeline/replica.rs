@@ -285,7 +285,7 @@ mod tests {
             .collect();
         World {
             rules: Arc::new(RulesHalf {
-                sessions,
+                sessions: Arc::new(sessions),
                 ..RulesHalf::default()
             }),
             ..World::default()
@@ -384,9 +384,7 @@ mod tests {
         second.published(&published, 6_000);
         let mut conflict = world(&["A"]);
         let rules = Arc::make_mut(&mut conflict.rules);
-        rules
-            .sessions
-            .insert(ObjectName::new("t", "twin"), session("A"));
+        Arc::make_mut(&mut rules.sessions).insert(ObjectName::new("t", "twin"), session("A"));
         second.observe(&conflict, 6_000);
         second.lead(6_000, 0);
         let pass = second.advance(7_000, 7_000);

@@ -29,7 +29,7 @@ pub(super) struct Rules {
     messages: Vec<Message>,
     verdicts: Arc<Verdicts>,
     /// What was well formed when it was looked at last.
-    valid: Candidate,
+    valid: Arc<Candidate>,
 }
 
 impl Rules {
@@ -49,7 +49,7 @@ impl Rules {
             surpassed: None,
             messages: Vec::new(),
             verdicts: Arc::default(),
-            valid: Candidate::new(),
+            valid: Arc::default(),
         }
     }
 
@@ -80,7 +80,7 @@ impl Rules {
         once: &mut Vec<Message>,
     ) -> Change {
         let validated = validate::validate_anew(&half.sessions, &self.valid);
-        self.valid.clone_from(&validated.rules);
+        self.valid = validated.rules.clone();
         let advice = advice::advice(&validated.rules);
         let before = self.in_force.as_deref();
         let Acceptance {

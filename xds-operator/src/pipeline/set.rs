@@ -3,30 +3,49 @@
 //! INVARIANT: a set that is accepted compiles; no two of its routes conflict.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use fixgw_core::rule::Rule;
 use fixgw_core::table::{CompileError, Table};
 
 use super::validate::Valid;
 use crate::api::FIXSessionSpec;
-use crate::world::{ObjectName, Objects};
+use crate::world::{ObjectName, Objects, RulesHalf};
 
 /// A set of routes that is in force.
 #[derive(Clone, Debug)]
 pub struct Accepted {
     /// The FIXSessions, in the form that counts.
-    pub sessions: Objects<FIXSessionSpec>,
+    pub sessions: Arc<Objects<FIXSessionSpec>>,
     /// Their table. Its revision is 0 until it is published.
     pub table: Table,
 }
 
 impl Accepted {
-    pub(super) fn new(candidate: Candidate, table: Table) -> Self {
-        let sessions = candidate.into_iter();
+    /// `half` is what the candidate was made of: mostly it is all of it, and then they share it.
+    pub(super) fn new(half: &RulesHalf, candidate: &Candidate, table: Table) -> Self {
+        let written = half.sessions.iter();
+        let is_it = half.sessions.len() == candidate.len()
+            && written
+                .zip(candidate)
+                .all(|((name, session), (candidate, valid))| {
+                    name == candidate && Arc::ptr_eq(session, &valid.session)
+                });
+        if !is_it {
+            return Self::of(candidate, table);
+        }
         Self {
-            sessions: sessions
-                .map(|(name, valid)| (name, valid.session))
-                .collect(),
+            sessions: half.sessions.clone(),
+            table,
+        }
+    }
+
+    /// Of a set that is nowhere written.
+    pub(super) fn of(candidate: &Candidate, table: Table) -> Self {
+        let sessions = candidate.iter();
+        let sessions = sessions.map(|(name, valid)| (name.clone(), valid.session.clone()));
+        Self {
+            sessions: Arc::new(sessions.collect()),
             table,
         }
     }

@@ -28,7 +28,7 @@ pub struct Valid {
 #[derive(Clone, Debug, Default)]
 pub struct Validated {
     /// Well-formed ones.
-    pub rules: BTreeMap<ObjectName, Valid>,
+    pub rules: Arc<BTreeMap<ObjectName, Valid>>,
     /// What is wrong with the others.
     pub faults: Vec<Fault>,
 }
@@ -45,7 +45,7 @@ pub fn validate_anew(
     sessions: &Objects<FIXSessionSpec>,
     before: &BTreeMap<ObjectName, Valid>,
 ) -> Validated {
-    let mut validated = Validated::default();
+    let (mut rules, mut faults) = (BTreeMap::new(), Vec::new());
     let mut before = Alongside::new(before);
     for (name, session) in sessions {
         let same = before
@@ -54,7 +54,7 @@ pub fn validate_anew(
         let valid = same.map_or_else(|| valid(name, session), |before| Ok(before.clone()));
         match valid {
             Ok(valid) => {
-                validated.rules.insert(name.clone(), valid);
+                rules.insert(name.clone(), valid);
             }
             Err(wrongs) => {
                 let fault = |(field, what): (String, String)| Fault {
@@ -64,11 +64,14 @@ pub fn validate_anew(
                     what,
                     scope: Scope::Object,
                 };
-                validated.faults.extend(wrongs.into_iter().map(fault));
+                faults.extend(wrongs.into_iter().map(fault));
             }
         }
     }
-    validated
+    Validated {
+        rules: Arc::new(rules),
+        faults,
+    }
 }
 
 /// One FIXSession, or everything that is wrong with it: field and reason.

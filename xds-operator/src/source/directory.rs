@@ -559,7 +559,7 @@ pub fn gather(
     let (of_rules, of_endpoints) = divide(faults);
     World {
         rules: Arc::new(RulesHalf {
-            sessions,
+            sessions: Arc::new(sessions),
             faults: of_rules,
             paused,
         }),

@@ -19,8 +19,8 @@ use hyper::{Request, Response};
 use jiff::Timestamp;
 use kube::Api;
 use kube::client::Body;
-use kube::runtime::utils::{Backoff, StreamBackoff};
-use kube::runtime::watcher::{self, Config, DefaultBackoff};
+use kube::runtime::utils::StreamBackoff;
+use kube::runtime::watcher;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_stream::StreamExt as _;
@@ -30,7 +30,7 @@ use self::gather::{Gathered, Gathers, Listing, Step, Targets};
 use self::read::Watched;
 use self::trouble::{Cause, Now, Troubles};
 use crate::api::{self, FIXSessionSpec};
-use crate::kubernetes::WATCH_S;
+use crate::kubernetes::{Patience, watch_config};
 use crate::message::Message;
 use crate::wait::{at, millis, tell_another};
 pub use crate::world::held::{HeldStatus, HeldStatuses, Lifecycle, Observed};
@@ -42,11 +42,6 @@ pub const NAMESPACES_MAX: usize = 100;
 const PAGE_OBJECTS_MAX: u32 = 500;
 /// How long a page of a list, or the beginning of a watch, may take.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(30);
-/// The first try after a watch that worked.
-const RETRY_FIRST: Duration = Duration::from_millis(250);
-/// The longest time between two tries: what changed meanwhile is known so late at worst. Three requests in it are nothing to an
-/// API server that has just come back.
-const RETRY_MAX: Duration = Duration::from_secs(5);
 /// Changes on their way from the watches. Beyond it they wait, and in the end the API server does.
 const QUEUE_MAX: usize = 64;
 
@@ -201,10 +196,8 @@ impl Follower {
             None => Api::all(client),
             Some(namespace) => Api::namespaced(client, namespace),
         };
-        let backoff = Patience {
-            works,
-            longer: DefaultBackoff::default(),
-        };
+        // A watch that is cut is taken up at once. The longest wait is how late what changed meanwhile is known.
+        let backoff = Patience::while_not(works);
         self.all.push(which.clone());
         self.watches
             .spawn(pass_on(api, which, backoff, step, tell.clone()));
@@ -276,9 +269,7 @@ async fn pass_on<F: Gathers>(
     step: fn(Step<F>) -> Told,
     tell: Tell,
 ) {
-    let config = Config::default()
-        .page_size(PAGE_OBJECTS_MAX)
-        .timeout(WATCH_S);
+    let config = watch_config().page_size(PAGE_OBJECTS_MAX);
     let events = StreamBackoff::new(watcher::watcher(api, config), backoff);
     tokio::pin!(events);
     let mut listing = Listing::new();
@@ -337,30 +328,6 @@ where
     kube::Client::new(service, namespace)
 }
 
-/// How long to wait after a failure: not long after a watch that worked, longer and longer while none does.
-struct Patience {
-    works: Arc<AtomicBool>,
-    longer: DefaultBackoff,
-}
-
-impl Iterator for Patience {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        if self.works.swap(false, Ordering::AcqRel) {
-            self.longer.reset();
-            return Some(RETRY_FIRST);
-        }
-        self.longer.next().map(|wait| wait.min(RETRY_MAX))
-    }
-}
-
-impl Backoff for Patience {
-    fn reset(&mut self) {
-        self.longer.reset();
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
@@ -380,20 +347,5 @@ mod tests {
             Namespaces::try_from(many.collect::<Vec<_>>()),
             Err(NamespacesError::TooMany)
         );
-    }
-
-    #[test]
-    fn waits_grow_to_a_bound_and_begin_anew_after_a_watch_that_worked() {
-        let works = Arc::new(AtomicBool::new(true));
-        let mut patience = Patience {
-            works: works.clone(),
-            longer: DefaultBackoff::default(),
-        };
-        assert_eq!(patience.next(), Some(RETRY_FIRST));
-        let waits: Vec<_> = patience.by_ref().take(20).collect();
-        assert!(waits.iter().all(|wait| *wait <= RETRY_MAX), "{waits:?}");
-        assert!(waits.last() == Some(&RETRY_MAX) && waits.first() < Some(&RETRY_MAX));
-        works.store(true, Ordering::Release);
-        assert_eq!(patience.next(), Some(RETRY_FIRST));
     }
 }

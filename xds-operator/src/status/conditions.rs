@@ -6,6 +6,7 @@
 //!
 //! INVARIANT: no value of `matchFields` gets into a status but through `fixgw_core::redact`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -182,6 +183,28 @@ pub struct Since {
 struct InForce {
     form: Arc<Located<FIXSessionSpec>>,
     revision: u64,
+    shown: Shown,
+}
+
+/// What is shown of a form. Ten thousand of them are written once, and not at each look.
+#[derive(Clone, Debug)]
+struct Shown {
+    r#match: String,
+    /// As `SERVICE:PORT`.
+    target: String,
+    /// The same, as the table has it.
+    cluster: Target,
+}
+
+impl Shown {
+    fn of(name: &ObjectName, spec: &FIXSessionSpec) -> Self {
+        let service = &spec.target.service;
+        Self {
+            r#match: match_text(spec),
+            target: format!("{}:{}", service.name, service.port),
+            cluster: spec.target(&name.namespace),
+        }
+    }
 }
 
 impl Since {
@@ -199,23 +222,42 @@ impl Since {
             return;
         }
         let revision = published.table.revision();
-        let mut before = std::mem::take(&mut self.of);
-        for (name, form) in &published.sessions {
-            let same = before
-                .remove(name)
-                .filter(|last| same_route(name, &last.form, form));
-            let revision = match same {
-                Some(last) => last.revision,
-                None => told(known, name, form, revision).unwrap_or(revision),
+        self.of
+            .retain(|name, _| published.sessions.contains_key(name));
+        for (name, form) in published.sessions.iter() {
+            let last = self.of.get(name);
+            if last.is_some_and(|last| Arc::ptr_eq(&last.form, form)) {
+                continue;
+            }
+            let same = last.filter(|last| same_route(name, &last.form, form));
+            let in_force = InForce {
+                form: form.clone(),
+                revision: same.map_or_else(
+                    || told(known, name, form, revision).unwrap_or(revision),
+                    |last| last.revision,
+                ),
+                shown: Shown::of(name, &form.object),
             };
-            let form = form.clone();
-            self.of.insert(name.clone(), InForce { form, revision });
+            self.of.insert(name.clone(), in_force);
         }
         self.published = Some(published.clone());
     }
 
     fn revision(&self, name: &ObjectName) -> Option<u64> {
         self.of.get(name).map(|in_force| in_force.revision)
+    }
+
+    fn shown<'s>(
+        &'s self,
+        name: &ObjectName,
+        session: &Arc<Located<FIXSessionSpec>>,
+    ) -> Cow<'s, Shown> {
+        match self.of.get(name) {
+            Some(in_force) if Arc::ptr_eq(&in_force.form, session) => {
+                Cow::Borrowed(&in_force.shown)
+            }
+            Some(_) | None => Cow::Owned(Shown::of(name, &session.object)),
+        }
     }
 }
 
@@ -248,13 +290,159 @@ pub enum Lasting {
     Unheard,
 }
 
-/// What shall stand there.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Wanted {
-    /// All of it.
-    pub status: FIXSessionStatus,
+/// What shall stand there. Most of it stands there already, so a status is made of it only to be written.
+#[derive(Clone, Debug)]
+pub struct Wanted<'k> {
+    generation: i64,
+    conditions: Vec<(&'static str, Said)>,
+    r#match: Option<Cow<'k, str>>,
+    target: Option<Cow<'k, str>>,
+    endpoints_ready: Option<u32>,
+    connections: Connections,
+    revision: Option<u64>,
+    last_connection: Option<Cow<'k, str>>,
+    /// What stands there.
+    before: &'k FIXSessionStatus,
     /// How long it may be so.
     pub lasting: Lasting,
+}
+
+impl Wanted<'_> {
+    /// All of it. `now` is for conditions that change now.
+    #[must_use]
+    pub fn status(&self, now: k8s_openapi::jiff::Timestamp) -> FIXSessionStatus {
+        let conditions = self.conditions.iter().map(|(of, said)| {
+            let last = condition(self.before, of).filter(|last| last.status == said.status);
+            Condition {
+                type_: (*of).to_owned(),
+                status: said.status.to_owned(),
+                observed_generation: Some(self.generation),
+                last_transition_time: last
+                    .map_or(Time(now), |last| last.last_transition_time.clone()),
+                reason: said.reason.to_owned(),
+                message: said.message.to_string(),
+            }
+        });
+        let text = |text: &Option<Cow<'_, str>>| text.as_ref().map(ToString::to_string);
+        FIXSessionStatus {
+            observed_generation: Some(self.generation),
+            conditions: conditions.collect(),
+            r#match: text(&self.r#match),
+            target: text(&self.target),
+            endpoints_ready: self.endpoints_ready,
+            connections: Some(self.connections),
+            revision: self.revision,
+            last_connection: text(&self.last_connection),
+        }
+    }
+
+    /// What must be written of it, if anything must.
+    #[must_use]
+    pub fn need(&self) -> Option<Need> {
+        Outline::of_wanted(self).need(&Outline::of(self.before))
+    }
+}
+
+/// What makes a write necessary. The first comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// A condition, or what is shown of the object.
+    Conditions,
+    /// Counts alone.
+    Counts,
+}
+
+/// Whether what stands there must be written, for what.
+#[must_use]
+pub fn need(stands: &FIXSessionStatus, wanted: &FIXSessionStatus) -> Option<Need> {
+    Outline::of(wanted).need(&Outline::of(stands))
+}
+
+/// What counts of a status. Since when a condition is so does not, and conditions that are not ours are others' own.
+#[derive(PartialEq)]
+struct Outline<'s> {
+    conditions: Conditions<'s>,
+    counts: (Option<u32>, Option<Connections>, Option<&'s str>),
+}
+
+/// Status, reason, message and generation.
+type Line<'s> = (&'s str, &'s str, &'s str, Option<i64>);
+
+#[derive(PartialEq)]
+struct Conditions<'s> {
+    observed_generation: Option<i64>,
+    r#match: Option<&'s str>,
+    target: Option<&'s str>,
+    revision: Option<u64>,
+    /// Those that are [`OURS`].
+    of: [Option<Line<'s>>; OURS.len()],
+}
+
+/// The conditions that are ours.
+const OURS: [&str; 5] = [
+    ACCEPTED,
+    CONFLICTED,
+    TARGET_RESOLVABLE,
+    ENDPOINTS_READY,
+    PROGRAMMED,
+];
+
+impl<'s> Outline<'s> {
+    fn of(status: &'s FIXSessionStatus) -> Self {
+        let of = |of: &str| {
+            let it = condition(status, of)?;
+            Some((
+                &*it.status,
+                &*it.reason,
+                &*it.message,
+                it.observed_generation,
+            ))
+        };
+        Self {
+            conditions: Conditions {
+                observed_generation: status.observed_generation,
+                r#match: status.r#match.as_deref(),
+                target: status.target.as_deref(),
+                revision: status.revision,
+                of: OURS.map(of),
+            },
+            counts: (
+                status.endpoints_ready,
+                status.connections,
+                status.last_connection.as_deref(),
+            ),
+        }
+    }
+
+    fn of_wanted(wanted: &'s Wanted<'_>) -> Self {
+        let generation = Some(wanted.generation);
+        let of = |of: &str| {
+            let mut all = wanted.conditions.iter();
+            let (_, it) = all.find(|(type_, _)| *type_ == of)?;
+            Some((it.status, it.reason, &*it.message, generation))
+        };
+        Self {
+            conditions: Conditions {
+                observed_generation: generation,
+                r#match: wanted.r#match.as_deref(),
+                target: wanted.target.as_deref(),
+                revision: wanted.revision,
+                of: OURS.map(of),
+            },
+            counts: (
+                wanted.endpoints_ready,
+                Some(wanted.connections),
+                wanted.last_connection.as_deref(),
+            ),
+        }
+    }
+
+    fn need(&self, stands: &Self) -> Option<Need> {
+        if self.conditions != stands.conditions {
+            return Some(Need::Conditions);
+        }
+        (self.counts != stands.counts).then_some(Need::Counts)
+    }
 }
 
 /// Which counts are written.
@@ -278,18 +466,28 @@ const NO: &str = "False";
 const UNKNOWN: &str = "Unknown";
 
 /// A condition while it is made: reason and message.
+#[derive(Clone, Debug)]
 struct Said {
     status: &'static str,
     reason: &'static str,
-    message: String,
+    message: Cow<'static, str>,
 }
 
 impl Said {
-    fn new(status: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+    fn new(
+        status: &'static str,
+        reason: &'static str,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        let message = match message.into() {
+            Cow::Borrowed(ours) => Cow::Borrowed(ours),
+            // Something in it is another's.
+            Cow::Owned(text) => Cow::Owned(clean_text(&text, MESSAGE_CHARS_MAX)),
+        };
         Self {
             status,
             reason,
-            message: message.into(),
+            message,
         }
     }
 
@@ -331,20 +529,12 @@ pub struct View<'k> {
     /// By route, of each proxy.
     sessions: BTreeMap<&'k str, Vec<&'k OfRoute>>,
     counting: Counting,
-    /// For conditions that change now.
-    now: Time,
 }
 
 impl<'k> View<'k> {
-    /// `now` is for what changes now.
+    /// Of what is known now.
     #[must_use]
-    pub fn new(
-        known: &'k Known,
-        since: &'k Since,
-        whose: Whose<'_>,
-        counting: Counting,
-        now: k8s_openapi::jiff::Timestamp,
-    ) -> Self {
+    pub fn new(known: &'k Known, since: &'k Since, whose: Whose<'_>, counting: Counting) -> Self {
         Self {
             resolver: known
                 .served
@@ -356,18 +546,20 @@ impl<'k> View<'k> {
             sessions: sessions(known, whose),
             known,
             since,
-            now: Time(now),
         }
     }
 
     /// What shall stand in an object's status, whose status is `before`; none: it is to be left as it is, until the form that is
     /// there now was looked at or what was accepted is published.
-    pub fn of(
+    pub fn of<'b>(
         &mut self,
         name: &ObjectName,
         held: &HeldStatus,
-        before: &FIXSessionStatus,
-    ) -> Option<Wanted> {
+        before: &'b FIXSessionStatus,
+    ) -> Option<Wanted<'b>>
+    where
+        'k: 'b,
+    {
         if held.lifecycle == Lifecycle::Deleting {
             return Some(self.deleting(name, held, before));
         }
@@ -429,27 +621,24 @@ impl<'k> View<'k> {
                 .is_some_and(|accepted| is_it(&accepted.sessions))
     }
 
-    fn looked_at(
+    fn looked_at<'b>(
         &mut self,
         name: &ObjectName,
         session: &Arc<Located<FIXSessionSpec>>,
-        before: &FIXSessionStatus,
-    ) -> Option<Wanted> {
+        before: &'b FIXSessionStatus,
+    ) -> Option<Wanted<'b>>
+    where
+        'k: 'b,
+    {
         let accepted = self.accepted(name, session)?;
-        let spec = &session.object;
-        let target = spec.target(&name.namespace);
-        let found = self.resolve(&target);
-        let service = &spec.target.service;
-        let programmed = self.programmed(name, &target, &accepted);
+        let shown = self.since.shown(name, session);
+        let target = &shown.cluster;
+        let found = self.resolve(target);
+        let programmed = self.programmed(name, target, &accepted);
+        let (target, unresolved) = (target.as_str(), found.as_ref().err());
         let conditions = [
-            (
-                TARGET_RESOLVABLE,
-                resolvable(target.as_str(), found.as_ref().err()),
-            ),
-            (
-                ENDPOINTS_READY,
-                endpoints_ready(target.as_str(), found.as_ref().err()),
-            ),
+            (TARGET_RESOLVABLE, resolvable(target, unresolved)),
+            (ENDPOINTS_READY, endpoints_ready(target, unresolved)),
             (PROGRAMMED, programmed),
         ];
         let conflicts = self
@@ -462,15 +651,23 @@ impl<'k> View<'k> {
             .first()
             .is_some_and(|(_, accepted)| accepted.is_true())
             .then(|| self.since.revision(name));
-        let status = FIXSessionStatus {
-            r#match: Some(match_text(spec)),
-            target: Some(format!("{}:{}", service.name, service.port)),
+        let identity = session.identity.as_ref()?;
+        let wanted = self.wanted(name, identity.generation, all, before);
+        let (r#match, target) = match shown {
+            Cow::Borrowed(Shown {
+                r#match, target, ..
+            }) => (Cow::Borrowed(&**r#match), Cow::Borrowed(&**target)),
+            Cow::Owned(Shown {
+                r#match, target, ..
+            }) => (Cow::Owned(r#match), Cow::Owned(target)),
+        };
+        Some(Wanted {
+            r#match: Some(r#match),
+            target: Some(target),
             endpoints_ready: Some(u32::try_from(found.unwrap_or(0)).unwrap_or(u32::MAX)),
             revision: revision.flatten(),
-            ..FIXSessionStatus::default()
-        };
-        let identity = session.identity.as_ref()?;
-        Some(self.wanted(name, identity.generation, all, status, before))
+            ..wanted
+        })
     }
 
     /// Whether it is in force as it stands; none: that is decided within moments.
@@ -568,13 +765,16 @@ impl<'k> View<'k> {
     }
 
     /// What there is to say of an object without a form that was looked at: everything but `Accepted` follows.
-    fn unknown(
+    fn unknown<'b>(
         &self,
         name: &ObjectName,
         held: &HeldStatus,
-        before: &FIXSessionStatus,
+        before: &'b FIXSessionStatus,
         accepted: Said,
-    ) -> Wanted {
+    ) -> Wanted<'b>
+    where
+        'k: 'b,
+    {
         let (of, see) = (accepted.reason, "see Accepted");
         let programmed = if of == reason::PAUSED {
             Said::new(NO, reason::PAUSED, accepted.message.clone())
@@ -588,21 +788,23 @@ impl<'k> View<'k> {
             (PROGRAMMED, programmed),
         ];
         // What stood there is of the form before, and better than nothing.
-        let status = FIXSessionStatus {
-            r#match: before.r#match.clone(),
-            target: before.target.clone(),
+        Wanted {
+            r#match: before.r#match.as_deref().map(Cow::Borrowed),
+            target: before.target.as_deref().map(Cow::Borrowed),
             endpoints_ready: before.endpoints_ready,
-            ..FIXSessionStatus::default()
-        };
-        self.wanted(name, held.identity.generation, all, status, before)
+            ..self.wanted(name, held.identity.generation, all, before)
+        }
     }
 
-    fn unreadable(
+    fn unreadable<'b>(
         &self,
         name: &ObjectName,
         held: &HeldStatus,
-        before: &FIXSessionStatus,
-    ) -> Wanted {
+        before: &'b FIXSessionStatus,
+    ) -> Wanted<'b>
+    where
+        'k: 'b,
+    {
         let stays = self.in_force(name).is_some();
         let message = self.verdict(name).map_or_else(
             || format!("the object cannot be read; {}", mended(stays)),
@@ -612,13 +814,16 @@ impl<'k> View<'k> {
         self.unknown(name, held, before, accepted)
     }
 
-    fn paused(
+    fn paused<'b>(
         &self,
         name: &ObjectName,
         held: &HeldStatus,
-        before: &FIXSessionStatus,
+        before: &'b FIXSessionStatus,
         why: &str,
-    ) -> Wanted {
+    ) -> Wanted<'b>
+    where
+        'k: 'b,
+    {
         let why = if why.is_empty() {
             String::new()
         } else {
@@ -633,7 +838,15 @@ impl<'k> View<'k> {
         self.unknown(name, held, before, accepted)
     }
 
-    fn deleting(&self, name: &ObjectName, held: &HeldStatus, before: &FIXSessionStatus) -> Wanted {
+    fn deleting<'b>(
+        &self,
+        name: &ObjectName,
+        held: &HeldStatus,
+        before: &'b FIXSessionStatus,
+    ) -> Wanted<'b>
+    where
+        'k: 'b,
+    {
         let message = if self.in_force(name).is_some() {
             "the object is being deleted, and its route is in force until that is published"
         } else {
@@ -644,14 +857,16 @@ impl<'k> View<'k> {
     }
 
     /// Puts together what is the same for all.
-    fn wanted(
+    fn wanted<'b>(
         &self,
         name: &ObjectName,
         generation: i64,
         conditions: Vec<(&'static str, Said)>,
-        status: FIXSessionStatus,
-        before: &FIXSessionStatus,
-    ) -> Wanted {
+        before: &'b FIXSessionStatus,
+    ) -> Wanted<'b>
+    where
+        'k: 'b,
+    {
         let programmed = conditions.iter().find(|(of, _)| *of == PROGRAMMED);
         let programmed = programmed.map_or("", |(_, said)| said.reason);
         let was_programmed = before.observed_generation == Some(generation)
@@ -661,20 +876,6 @@ impl<'k> View<'k> {
             (reason::PENDING | reason::NO_GATEWAY, false) => Lasting::Moments,
             _ => Lasting::Firm,
         };
-        let conditions = conditions.into_iter().map(|(of, said)| {
-            let last = condition(before, of).filter(|last| last.status == said.status);
-            Condition {
-                type_: of.to_owned(),
-                status: said.status.to_owned(),
-                observed_generation: Some(generation),
-                last_transition_time: last.map_or_else(
-                    || self.now.clone(),
-                    |last| last.last_transition_time.clone(),
-                ),
-                reason: said.reason.to_owned(),
-                message: clean_text(&said.message, MESSAGE_CHARS_MAX),
-            }
-        });
         let counts = self.counts(name);
         let connections = match (self.counting, before.connections) {
             (Counting::Kept, Some(connections)) => connections,
@@ -687,29 +888,41 @@ impl<'k> View<'k> {
             },
         };
         // Gateways forget with their VMs.
-        let last_connection = counts
-            .last_logon
-            .into_iter()
-            .chain(before.last_connection.clone())
-            .max_by_key(|time| time.parse::<jiff::Timestamp>().ok());
-        let status = FIXSessionStatus {
-            observed_generation: Some(generation),
-            conditions: conditions.collect(),
-            connections: Some(connections),
-            last_connection,
-            ..status
+        let last_before = before.last_connection.as_deref().map(Cow::Borrowed);
+        let last_connection = match counts.last_logon.map(Cow::Owned) {
+            None => last_before,
+            Some(now) => {
+                let both = [Some(now), last_before].into_iter().flatten();
+                both.max_by_key(|time: &Cow<'_, str>| time.parse::<jiff::Timestamp>().ok())
+            }
         };
-        Wanted { status, lasting }
+        Wanted {
+            generation,
+            conditions,
+            r#match: None,
+            target: None,
+            endpoints_ready: None,
+            connections,
+            revision: None,
+            last_connection,
+            before,
+            lasting,
+        }
     }
 
     fn counts(&self, name: &ObjectName) -> Counts {
+        if self.sessions.is_empty() {
+            return Counts::default();
+        }
         let route = name.to_string();
+        let mut counts = Counts::default();
+        let Some(own) = self.sessions.get(route.as_str()) else {
+            return counts;
+        };
         let table = self.known.served.as_ref();
         let target = table.and_then(|served| target_of(&served.published.table, &route));
-        let mut counts = Counts::default();
         let mut latest = Latest::default();
-        let own = self.sessions.get(route.as_str());
-        for of in own.into_iter().flatten() {
+        for of in own {
             counts.add(of, target, &mut latest);
         }
         counts.set_latest(&latest);

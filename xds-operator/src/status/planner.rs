@@ -9,12 +9,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 
-use super::conditions::{self, Counting, Known, Lasting, Since, View, Wanted, Whose};
+use super::conditions::{self, Counting, Known, Lasting, Need, Since, View, Whose, need};
 use super::transitions::{self, Note};
-use crate::api::status::{CONFLICTED, FIXSessionStatus};
+use crate::api::status::FIXSessionStatus;
 use crate::world::ObjectName;
 use crate::world::held::{HeldStatus, HeldStatuses};
 
@@ -40,13 +39,6 @@ const RETRY_MS_MAX: u64 = 5_000;
 const RETRY_OBJECT_MS_MAX: u64 = 300_000;
 
 const SECOND_MS: u64 = 1_000;
-
-/// What makes a write necessary. The first comes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Need {
-    Conditions,
-    Counts,
-}
 
 #[derive(Clone, Copy, Debug)]
 struct Dirty {
@@ -130,7 +122,7 @@ pub struct Planner {
 
 impl Planner {
     /// Looks at everything. To be called when anything has changed.
-    pub fn look(&mut self, known: &Known, now_ms: u64, now: Timestamp) {
+    pub fn look(&mut self, known: &Known, now_ms: u64) {
         self.since.look(known);
         let held = &known.observed.held;
         self.forget(held, now_ms);
@@ -140,14 +132,14 @@ impl Planner {
             self.unheard_since_ms.or(Some(now_ms))
         };
         let counting = self.counting(now_ms);
-        let mut view = View::new(known, &self.since, Whose::All, counting, now);
+        let mut view = View::new(known, &self.since, Whose::All, counting);
         let mut before = std::mem::take(&mut self.dirty);
         for (name, object) in held.iter() {
             let stands = stands(&self.sent, name, object);
             let Some(wanted) = view.of(name, object, stands) else {
                 continue;
             };
-            let Some(need) = need(stands, &wanted.status) else {
+            let Some(need) = wanted.need() else {
                 continue;
             };
             let last = before.remove(name).filter(|last| last.need == need);
@@ -199,7 +191,7 @@ impl Planner {
         }
         let mut writes = Vec::new();
         let counting = self.counting(now_ms);
-        let mut view = View::new(known, &self.since, Whose::These(&names), counting, now);
+        let mut view = View::new(known, &self.since, Whose::These(&names), counting);
         for name in &names {
             let Some(dirty) = self.dirty.remove(name) else {
                 continue;
@@ -208,15 +200,15 @@ impl Planner {
                 continue;
             };
             let stands = stands(&self.sent, name, object);
-            let Some(Wanted { status, lasting }) = view.of(name, object, stands) else {
+            let Some(wanted) = view.of(name, object, stands) else {
                 continue;
             };
-            let Some(need) = need(stands, &status) else {
+            let Some(need) = wanted.need() else {
                 continue;
             };
             let dirty = Dirty {
                 need,
-                lasting,
+                lasting: wanted.lasting,
                 ..dirty
             };
             if self.due_ms(name, dirty) > now_ms {
@@ -224,6 +216,7 @@ impl Planner {
                 self.dirty.insert(name.clone(), dirty);
                 continue;
             }
+            let status = wanted.status(now);
             let write = Write {
                 name: name.clone(),
                 uid: object.identity.uid.clone(),
@@ -388,45 +381,6 @@ fn stands<'a>(
     let sent = sent.get(name);
     let sent = sent.filter(|sent| sent.uid == object.identity.uid);
     sent.map_or(&*object.status, |sent| &*sent.status)
-}
-
-/// Whether what stands there must be written, for what. Since when a condition is so does not count, and conditions that are not
-/// ours are others' own.
-fn need(stands: &FIXSessionStatus, wanted: &FIXSessionStatus) -> Option<Need> {
-    let same = |of: &str| says(stands, of) == says(wanted, of);
-    let wanted_types = wanted.conditions.iter().map(|it| it.type_.as_str());
-    let conditions = wanted_types.chain([CONFLICTED]).all(same)
-        && stands.observed_generation == wanted.observed_generation
-        && (&stands.r#match, &stands.target, stands.revision)
-            == (&wanted.r#match, &wanted.target, wanted.revision);
-    if !conditions {
-        return Some(Need::Conditions);
-    }
-    let counts = (
-        stands.endpoints_ready,
-        stands.connections,
-        &stands.last_connection,
-    ) == (
-        wanted.endpoints_ready,
-        wanted.connections,
-        &wanted.last_connection,
-    );
-    (!counts).then_some(Need::Counts)
-}
-
-/// What a condition says, and of which form.
-fn says<'s>(
-    status: &'s FIXSessionStatus,
-    of: &str,
-) -> Option<(&'s str, &'s str, &'s str, Option<i64>)> {
-    let Condition {
-        status,
-        reason,
-        message,
-        observed_generation,
-        ..
-    } = conditions::condition(status, of)?;
-    Some((status, reason, message, *observed_generation))
 }
 
 #[cfg(test)]

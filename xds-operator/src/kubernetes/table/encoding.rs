@@ -337,7 +337,10 @@ pub fn assemble(commit: &Commit, contents: &Contents) -> Result<Published, Corru
     if table.revision() != commit.revision {
         return Err(Corrupt::Revision(table.revision()));
     }
-    Ok(Published { sessions, table })
+    Ok(Published {
+        sessions: Arc::new(sessions),
+        table,
+    })
 }
 
 /// A table as it is written.
@@ -382,7 +385,7 @@ pub fn encode(published: &Arc<Published>, memo: &mut Memo) -> Result<Encoded, Ex
     // By hash, and names of one hash in their own order: the sort is stable.
     named.sort_by_key(|(hash, _)| *hash);
     let none = Objects::new();
-    let sessions = before.published.as_ref().map_or(&none, |it| &it.sessions);
+    let sessions = before.published.as_ref().map_or(&none, |it| &*it.sessions);
     let changed = changed(sessions, &published.sessions);
     let mut chunks = BTreeMap::new();
     let mut cutter = Cutter {
@@ -537,7 +540,7 @@ mod tests {
 
     fn published(sessions: Objects<FIXSessionSpec>, revision: u64) -> Arc<Published> {
         let rules = RulesHalf {
-            sessions,
+            sessions: Arc::new(sessions),
             ..RulesHalf::default()
         };
         let world = World {
@@ -757,7 +760,7 @@ mod tests {
         all.insert(name.clone(), Arc::new(large));
         let published = Arc::new(Published {
             table,
-            sessions: all,
+            sessions: Arc::new(all),
         });
         let excess = encode(&published, &mut Memo::default()).unwrap_err();
         assert_eq!(excess, Excess::Session(name));

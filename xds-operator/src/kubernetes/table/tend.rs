@@ -18,7 +18,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt as _;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::{Event, watcher};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -27,7 +27,7 @@ use tokio_stream::StreamExt as _;
 use super::encoding::{self, ChunkId, Commit, Encoded};
 use super::{Fault, Looked, Pointed, TABLE_LABEL, TableStore};
 use crate::kubernetes::lease::Leadership;
-use crate::kubernetes::{Patience, RequestError, WATCH_S, bounded};
+use crate::kubernetes::{Patience, RequestError, bounded, watch_config};
 use crate::pipeline::publish::Published;
 use crate::wait::at;
 
@@ -189,8 +189,7 @@ impl Tending {
         let api: Api<PartialObjectMeta<ConfigMap>> =
             Api::namespaced(self.store.0.client.clone(), &self.store.0.namespace);
         let selector = format!("{TABLE_LABEL}={}", self.store.0.name);
-        let config = watcher::Config::default().labels(&selector);
-        let events = watcher(api, config.timeout(WATCH_S));
+        let events = watcher(api, watch_config().labels(&selector));
         let mut events = pin!(events.backoff(Patience::default()));
         let mut chunks = Chunks::default();
         let mut patience = Patience::default();

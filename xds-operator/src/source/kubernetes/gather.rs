@@ -121,7 +121,7 @@ struct Unread {
 pub(super) struct Gathered {
     /// Watches whose first list is not complete.
     unlisted: BTreeSet<Watch>,
-    sessions: Objects<FIXSessionSpec>,
+    sessions: Arc<Objects<FIXSessionSpec>>,
     services: Objects<Service>,
     slices: Objects<EndpointSlice>,
     held: HeldStatuses,
@@ -164,7 +164,9 @@ impl Gathers for FIXSessionSpec {
         };
         let before = gathered.sessions.get(&name).map(target);
         let next = session.as_ref().map(target);
-        if set(&mut gathered.sessions, &name, session) {
+        // Whoever was given them keeps them as they are: that is a copy of all, and only for a change.
+        if gathered.sessions.get(&name) != session.as_ref() {
+            set(Arc::make_mut(&mut gathered.sessions), &name, session);
             gathered.rules_due.apart(RULES_MS, now_ms);
         }
         if before != next {
@@ -250,7 +252,7 @@ impl Gathered {
     pub(super) fn new(watches: impl IntoIterator<Item = Watch>, now_ms: u64) -> Self {
         let mut gathered = Self {
             unlisted: watches.into_iter().collect(),
-            sessions: BTreeMap::new(),
+            sessions: Arc::default(),
             services: BTreeMap::new(),
             slices: BTreeMap::new(),
             held: BTreeMap::new(),

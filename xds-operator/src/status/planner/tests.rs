@@ -101,17 +101,20 @@ impl Cluster {
         // Which Logons go where is not asked here, so no table of them all is made.
         let table = Table::compile(&[], revision).unwrap();
         let rules = Arc::new(RulesHalf {
-            sessions: sessions.clone(),
+            sessions: Arc::new(sessions),
             ..RulesHalf::default()
         });
         self.known.observed.world.rules = rules.clone();
         self.known.decided = Some(Decided {
-            rules,
+            rules: rules.clone(),
             verdicts: Arc::default(),
             accepted: None,
         });
         self.known.served = Some(Served {
-            published: Arc::new(Published { sessions, table }),
+            published: Arc::new(Published {
+                sessions: rules.sessions.clone(),
+                table,
+            }),
             endpoints: Arc::new(Endpoints::default()),
         });
         self.gateway(revision);
@@ -133,7 +136,7 @@ impl Cluster {
 
     fn change(&mut self, numbers: Range<usize>, generation: i64, revision: u64) {
         let decided = self.known.decided.as_ref().unwrap();
-        let mut sessions = decided.rules.sessions.clone();
+        let mut sessions = (*decided.rules.sessions).clone();
         sessions.extend(numbers.map(|number| (name(number), session(number, generation))));
         self.publish(sessions, revision);
     }
@@ -143,10 +146,11 @@ impl Cluster {
         let mut since = Since::default();
         since.look(&self.known);
         let mut held = (*self.known.observed.held).clone();
-        let mut view = View::new(&self.known, &since, Whose::All, Counting::Told, now(0));
+        let mut view = View::new(&self.known, &since, Whose::All, Counting::Told);
         for (name, object) in &mut held {
             let wanted = view.of(name, object, &object.status).unwrap();
-            object.status = Arc::new(wanted.status);
+            let status = wanted.status(now(0));
+            object.status = Arc::new(status);
         }
         self.known.observed.held = Arc::new(held);
     }
@@ -163,8 +167,7 @@ impl Cluster {
     }
 
     fn look(&mut self) {
-        self.planner
-            .look(&self.known, self.now_ms, now(self.now_ms));
+        self.planner.look(&self.known, self.now_ms);
     }
 
     /// What was under way is written, and what may begin begins.
@@ -219,11 +222,10 @@ impl Cluster {
     fn is_right(&self) -> bool {
         let mut since = Since::default();
         since.look(&self.known);
-        let at = now(self.now_ms);
-        let mut view = View::new(&self.known, &since, Whose::All, Counting::Told, at);
+        let mut view = View::new(&self.known, &since, Whose::All, Counting::Told);
         self.known.observed.held.iter().all(|(name, held)| {
             view.of(name, held, &held.status)
-                .is_some_and(|wanted| need(&held.status, &wanted.status).is_none())
+                .is_some_and(|wanted| wanted.need().is_none())
         })
     }
 }
