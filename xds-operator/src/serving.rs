@@ -388,6 +388,7 @@ const fn severity(event: &Event) -> Severity {
         }) => Severity::Critical,
         What::Refused { .. } | What::Rollout(Happened::Rejected { .. }) => Severity::Error,
         What::Rollout(Happened::Behind { .. }) | What::Disconnected => Severity::Warn,
+        What::Rollout(Happened::Mended { .. }) => Severity::Info,
         What::Connected { .. }
         | What::VmUses { .. }
         | What::VmGone { .. }

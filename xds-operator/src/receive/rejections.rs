@@ -9,7 +9,7 @@ use fixgw_core::names::RESOURCE_ROUTES;
 use serde::{Deserialize, Serialize};
 
 use crate::message::clean_text;
-use crate::xds::rollout::Happened;
+use crate::xds::rollout::{Follows, Happened};
 
 /// Characters of what a gateway says when it refuses something.
 pub const REJECTION_CHARS_MAX: usize = 256;
@@ -34,7 +34,7 @@ pub struct Rejected {
     /// The routes, in its words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<String>,
-    /// Of a target, by name. Whether it took that after all, nobody says before the target goes or the gateway comes anew.
+    /// Of a target, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub targets: BTreeMap<String, String>,
 }
@@ -63,19 +63,24 @@ impl Rejections {
     /// Takes in what happened at a gateway; whether that changed anything.
     pub fn observe(&mut self, node: &str, happened: &Happened) -> bool {
         match happened {
+            // Which of them it is about is seen when they are sent again.
+            Happened::Rejected {
+                follows: Follows::SentInParts,
+                ..
+            }
+            | Happened::Behind { .. } => false,
             Happened::Rejected { names, text, .. } => self.reject(node, names, text),
             Happened::TableAcknowledged { .. } => {
                 let known = self.by_node.get_mut(node);
                 known.is_some_and(|rejected| rejected.table.take().is_some())
             }
-            Happened::Removed { clusters } => self.by_node.get_mut(node).is_some_and(|rejected| {
-                let before = rejected.targets.len();
-                rejected
-                    .targets
-                    .retain(|target, _| !clusters.contains(target));
-                rejected.targets.len() < before
-            }),
-            Happened::Behind { .. } => false,
+            Happened::Removed { clusters: names } | Happened::Mended { names, .. } => {
+                self.by_node.get_mut(node).is_some_and(|rejected| {
+                    let before = rejected.targets.len();
+                    rejected.targets.retain(|target, _| !names.contains(target));
+                    rejected.targets.len() < before
+                })
+            }
         }
     }
 
@@ -140,7 +145,6 @@ impl Rejections {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::xds::rollout::Follows;
     use crate::xds::session::Kind;
 
     fn refused(name: &str) -> Happened {
@@ -150,6 +154,32 @@ mod tests {
             text: "no".to_owned(),
             follows: Follows::NotSentAgain,
         }
+    }
+
+    #[test]
+    fn what_is_taken_after_all_is_refused_no_more_and_who_is_sent_again_was_not_refused() {
+        let mut hears = Rejections::default();
+        hears.connected("gw");
+        let in_parts = Happened::Rejected {
+            kind: Kind::Cluster,
+            names: vec!["good".to_owned(), "bad".to_owned()],
+            text: "no".to_owned(),
+            follows: Follows::SentInParts,
+        };
+        assert!(!hears.observe("gw", &in_parts));
+        assert!(hears.observe("gw", &refused("bad")));
+        let mended = |name: &str| Happened::Mended {
+            kind: Kind::Cluster,
+            names: vec![name.to_owned()],
+        };
+        assert!(!hears.observe("gw", &mended("good")));
+        let targets = |rejections: &Rejections| {
+            let rejected = rejections.of("gw").cloned().unwrap_or_default();
+            rejected.targets.into_keys().collect::<Vec<_>>()
+        };
+        assert_eq!(targets(&hears), ["bad"]);
+        assert!(hears.observe("gw", &mended("bad")));
+        assert_eq!(targets(&hears), Vec::<String>::new());
     }
 
     #[test]

@@ -97,6 +97,13 @@ pub enum Happened {
         /// What follows from it.
         follows: Follows,
     },
+    /// The proxy accepted what it had refused before in another version.
+    Mended {
+        /// The type.
+        kind: Kind,
+        /// The resources.
+        names: Vec<String>,
+    },
     /// The proxy holds a newer table than ours: we wait.
     Behind {
         /// What it holds.
@@ -255,11 +262,15 @@ impl Rollout {
                 text,
                 in_parts,
             } => (kind, names, text, in_parts),
-            Told::Acknowledged { kind, .. } => {
+            Told::Acknowledged { kind, mended, .. } => {
                 if kind == Kind::Filter {
                     self.plugins_refused = 0;
                 }
-                return None;
+                let is_mended = !mended.is_empty();
+                return is_mended.then_some(Happened::Mended {
+                    kind,
+                    names: mended,
+                });
             }
         };
         let follows = if kind == Kind::Filter && text.contains(PLUGIN_REFUSED) {

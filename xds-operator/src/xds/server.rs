@@ -179,6 +179,12 @@ impl fmt::Display for Happened {
                     }
                 })
             }
+            Self::Mended { kind, names } => write!(
+                f,
+                "accepted {} {}, which it had rejected before",
+                kind.label(),
+                Shortened(names)
+            ),
             Self::Behind { held, ours } => write!(
                 f,
                 "holds revision {held}, newer than ours ({ours}); it keeps that one, and gets ours when a newer one is \

@@ -118,6 +118,8 @@ pub enum Told {
         kind: Kind,
         /// Name and version.
         resources: Vec<(String, String)>,
+        /// Those of them of which a version was rejected before.
+        mended: Vec<String>,
     },
     /// These were rejected; the proxy goes on with what it had.
     Rejected {
@@ -397,16 +399,18 @@ impl Subscription {
     }
 
     fn acknowledged(&mut self, kind: Kind, sent: &InFlight) -> Told {
+        let mut mended = Vec::new();
         for (name, version) in &sent.resources {
             // Unsubscribed in the meantime: the proxy has forgotten it.
             if let Some(held) = self.held.get_mut(name) {
                 held.accepted = Some(version.clone());
-                held.rejected = None;
+                mended.extend(held.rejected.take().map(|_| name.clone()));
             }
         }
         Told::Acknowledged {
             kind,
             resources: sent.resources.clone().into_iter().collect(),
+            mended,
         }
     }
 
