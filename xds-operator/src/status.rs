@@ -10,6 +10,7 @@ pub mod planner;
 pub mod socket;
 pub mod text;
 pub mod transitions;
+pub mod wanted;
 
 use std::collections::BTreeMap;
 

@@ -9,7 +9,8 @@ use fixgw_core::wire::Tag;
 use crate::pipeline::accept;
 use crate::pipeline::hold::ConflictPolicy;
 use crate::pipeline::set::Accepted;
-use crate::pipeline::validate::{self, Valid};
+use crate::pipeline::set::Valid;
+use crate::pipeline::validate;
 use crate::world::{Fault, ObjectName, Scope, World};
 
 /// FIXSessions that are named where several are left out.

@@ -53,6 +53,14 @@ pub struct FIXSessionStatus {
     pub last_connection: Option<String>,
 }
 
+impl FIXSessionStatus {
+    /// The condition of a type.
+    #[must_use]
+    pub fn condition(&self, of: &str) -> Option<&Condition> {
+        self.conditions.iter().find(|it| it.type_ == of)
+    }
+}
+
 /// Connections of a route, by what they are doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

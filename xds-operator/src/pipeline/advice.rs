@@ -11,7 +11,7 @@ use fixgw_core::rule::{Class, Condition, Rule};
 use fixgw_core::shadow::{self, Shadowed};
 use fixgw_core::wire::Tag;
 
-use super::validate::Valid;
+use super::set::Valid;
 use crate::api::{self, FIXSessionSpec};
 use crate::message::{About, Message, count};
 use crate::names;

@@ -4,7 +4,7 @@ use fixgw_core::conflict::Conflict;
 use fixgw_core::decision::Severity;
 
 use super::set::Candidate;
-use super::validate::Valid;
+use super::set::Valid;
 use crate::api::FIXSessionSpec;
 use crate::message::{About, Message, Origin};
 use crate::world::{Kind, ObjectName};

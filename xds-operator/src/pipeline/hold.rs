@@ -19,8 +19,8 @@ use fixgw_core::rule::{RouteName, Rule};
 use fixgw_core::table::{CompileError, Table};
 
 use super::conflict::{self as told, Ends};
-use super::set::{Accepted, Candidate, compile};
-use super::validate::{self, Valid};
+use super::set::{Accepted, Candidate, Valid, compile};
+use super::validate;
 use crate::message::Message;
 use crate::world::ObjectName;
 

@@ -8,9 +8,20 @@ use std::sync::Arc;
 use fixgw_core::rule::Rule;
 use fixgw_core::table::{CompileError, Table};
 
-use super::validate::Valid;
 use crate::api::FIXSessionSpec;
-use crate::world::{ObjectName, Objects, RulesHalf};
+use crate::message::Message;
+use crate::world::{Located, ObjectName, Objects, RulesHalf};
+
+/// A FIXSession that is well formed. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Valid {
+    /// As written.
+    pub session: Arc<Located<FIXSessionSpec>>,
+    /// As the core takes it.
+    pub rule: Rule,
+    /// What is to be said of it by itself.
+    pub remarks: Arc<[Message]>,
+}
 
 /// A set of routes that is in force.
 #[derive(Clone, Debug)]

@@ -9,20 +9,9 @@ use std::sync::Arc;
 use fixgw_core::rule::Rule;
 
 use super::advice;
+use super::set::Valid;
 use crate::api::{self, FIXSessionSpec};
-use crate::message::Message;
 use crate::world::{Alongside, Fault, Kind, Located, ObjectName, Objects, Scope};
-
-/// A FIXSession that is well formed. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Valid {
-    /// As written.
-    pub session: Arc<Located<FIXSessionSpec>>,
-    /// As the core takes it.
-    pub rule: Rule,
-    /// What is to be said of it by itself.
-    pub remarks: Arc<[Message]>,
-}
 
 /// What is left after each object was looked at.
 #[derive(Clone, Debug, Default)]

@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::conditions::{self, Counting, Known, Lasting, Need, Since, View, Whose, need};
+use super::conditions::{self, Counting, Known, Since, View, Whose};
 use super::transitions::{self, Note};
+use super::wanted::{Lasting, Need, need};
 use crate::api::status::FIXSessionStatus;
 use crate::world::ObjectName;
 use crate::world::held::{HeldStatus, HeldStatuses};

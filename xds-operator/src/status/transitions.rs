@@ -4,7 +4,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::conditions::{Publication, condition, reason};
+use super::conditions::{Publication, reason};
 use crate::api::status::{
     ACCEPTED, CONFLICTED, ENDPOINTS_READY, FIXSessionStatus, PROGRAMMED, TARGET_RESOLVABLE,
 };
@@ -53,8 +53,8 @@ impl Note {
 #[must_use]
 pub fn notes(before: &FIXSessionStatus, after: &FIXSessionStatus) -> Vec<Note> {
     let changed = |of: &str| {
-        let now = condition(after, of)?;
-        let last = condition(before, of);
+        let now = after.condition(of)?;
+        let last = before.condition(of);
         let same =
             last.is_some_and(|last| (&last.status, &last.reason) == (&now.status, &now.reason));
         (!same).then_some((last, now))
@@ -63,7 +63,7 @@ pub fn notes(before: &FIXSessionStatus, after: &FIXSessionStatus) -> Vec<Note> {
     if let Some((_, now)) = changed(ACCEPTED) {
         notes.extend(of_accepted(now));
     }
-    match (condition(before, CONFLICTED), condition(after, CONFLICTED)) {
+    match (before.condition(CONFLICTED), after.condition(CONFLICTED)) {
         (None, Some(now)) => {
             notes.push(Note::new(Weight::Warning, reason::CONFLICT, &now.message));
         }
