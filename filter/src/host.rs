@@ -250,22 +250,27 @@ pub(crate) fn upstream() -> Upstream {
 fn tls(established: bool) -> Tls {
     let read = |name| redact::peer_text(&property(&["connection", name])?);
     let read_established = |name| if established { read(name) } else { None };
+    let version = read_established("tls_version");
+    if established && version.is_none() {
+        // Plaintext, and nothing more to ask.
+        return Tls::default();
+    }
     Tls {
         server_name: read("requested_server_name"),
-        version: read_established("tls_version"),
+        version,
         client_certificate: read_established("subject_peer_certificate"),
     }
 }
 
-/// Where the current connection comes from. `established`: it has sent something.
-pub(crate) fn origin(established: bool) -> Origin {
-    let path = path().ok();
+/// Where the current connection comes from. `established`: it has sent something. `known`: how it came, if that was kept.
+pub(crate) fn origin(established: bool, known: Option<&Path>) -> Origin {
+    let asked = known.is_none().then(path).and_then(Result::ok);
+    let path = known.or(asked.as_ref());
     let connection_id = property(&["connection", "id"])
         .and_then(|bytes| <[u8; 8]>::try_from(bytes).ok())
         .map_or(0, u64::from_le_bytes);
     Origin {
         source: path
-            .as_ref()
             .map(|path| path.source().to_string())
             .unwrap_or_default(),
         proxy: path.and_then(|path| path.proxy().map(ToString::to_string)),

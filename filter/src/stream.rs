@@ -8,6 +8,7 @@ use std::rc::Rc;
 use fixgw_core::connecting::End;
 use fixgw_core::connection::{Arrival, Step};
 use fixgw_core::decision::{self, DecisionRecord};
+use fixgw_core::path::Path;
 use fixgw_core::range::SourceAddress;
 use fixgw_core::{names, otlp};
 use proxy_wasm::traits::{Context, StreamContext};
@@ -34,16 +35,25 @@ pub(crate) struct Stream {
     id: u32,
     phase: Phase,
     plugin: Rc<Plugin>,
+    /// How it came, until it is decided: its record says so, and each question to Envoy costs a microsecond.
+    path: Option<Path>,
 }
 
 impl Stream {
     pub(crate) const fn new(id: u32, plugin: Rc<Plugin>) -> Self {
-        let phase = Phase::Waiting;
-        Self { id, phase, plugin }
+        Self {
+            id,
+            phase: Phase::Waiting,
+            plugin,
+            path: None,
+        }
     }
 
     fn go_on(&mut self, phase: Phase) -> Action {
         self.phase = phase;
+        if phase != Phase::Waiting {
+            self.path = None;
+        }
         match phase {
             Phase::Passing => Action::Continue,
             Phase::Waiting | Phase::Closed => Action::Pause,
@@ -70,7 +80,7 @@ impl Stream {
     fn fail(&mut self) -> Action {
         let closed = contained("the end of a failed connection", || {
             let step = worker::with(|worker| worker.failed(self.id, self.plugin.clone()));
-            perform(self.id, &self.plugin, step)
+            perform(self.id, &self.plugin, self.path.as_ref(), step)
         });
         if closed.is_none() {
             let _ = host::close_downstream();
@@ -93,8 +103,9 @@ impl Context for Stream {}
 impl StreamContext for Stream {
     fn on_new_connection(&mut self) -> Action {
         let id = self.id;
+        let kept = &mut self.path;
         let accepted = contained("on_new_connection", || -> Result<Phase, HostError> {
-            let path = host::path()?;
+            let path = kept.insert(host::path()?);
             let now_ms = host::monotonic_ms()?;
             let arrival = Arrival {
                 accepted_ms: now_ms.saturating_sub(host::ms_since_accept()),
@@ -103,8 +114,8 @@ impl StreamContext for Stream {
             crate::updates::restore();
             let plugin = self.plugin.clone();
             // Its deadline may be over by now: nothing that it sends is looked at then.
-            let step = worker::with(|worker| worker.accept(id, now_ms, arrival, &path, plugin));
-            perform(id, &self.plugin, step)
+            let step = worker::with(|worker| worker.accept(id, now_ms, arrival, path, plugin));
+            perform(id, &self.plugin, Some(path), step)
         });
         match accepted {
             Some(Ok(phase)) => self.go_on(phase),
@@ -124,8 +135,9 @@ impl StreamContext for Stream {
             Phase::Waiting => {}
         }
         let id = self.id;
-        let plugin = &self.plugin;
-        match contained("on_downstream_data", || received(id, plugin, size, end)) {
+        let (plugin, path) = (&self.plugin, self.path.as_ref());
+        let received = || received(id, plugin, path, size, end);
+        match contained("on_downstream_data", received) {
             Some(Ok(phase)) => self.go_on(phase),
             Some(Err(HostError)) | None => self.fail(),
         }
@@ -149,7 +161,7 @@ impl StreamContext for Stream {
                 None
             };
             if let Some(record) = record {
-                send(plugin, &record);
+                send(plugin, self.path.as_ref(), &record);
             }
             worker::with(|worker| worker.forget(id));
             settle();
@@ -157,7 +169,13 @@ impl StreamContext for Stream {
     }
 }
 
-fn received(id: u32, plugin: &Plugin, size: usize, end: bool) -> Result<Phase, HostError> {
+fn received(
+    id: u32,
+    plugin: &Plugin,
+    path: Option<&Path>,
+    size: usize,
+    end: bool,
+) -> Result<Phase, HostError> {
     let buffer = if worker::with(|worker| worker.is_held(id)) {
         // It has been read, and what follows the Logon is nobody's business here.
         Vec::new()
@@ -170,7 +188,7 @@ fn received(id: u32, plugin: &Plugin, size: usize, end: bool) -> Result<Phase, H
     crate::fault::on_data(&buffer);
     match worker::with(|worker| worker.received(id, &buffer, end)) {
         Some(step) => {
-            let phase = perform(id, plugin, step);
+            let phase = perform(id, plugin, path, step);
             settle();
             phase
         }
@@ -186,7 +204,12 @@ fn received(id: u32, plugin: &Plugin, size: usize, end: bool) -> Result<Phase, H
 }
 
 /// The one place where a step becomes calls to Envoy, on the connection that is effective now.
-fn perform(id: u32, plugin: &Plugin, step: Step) -> Result<Phase, HostError> {
+fn perform(
+    id: u32,
+    plugin: &Plugin,
+    path: Option<&Path>,
+    step: Step,
+) -> Result<Phase, HostError> {
     match step {
         Step::Wait => Ok(Phase::Waiting),
         Step::Ask { route, caps } => {
@@ -194,44 +217,48 @@ fn perform(id: u32, plugin: &Plugin, step: Step) -> Result<Phase, HostError> {
             let now_ms = host::monotonic_ms()?;
             let step = worker::with(|worker| worker.placed(id, now_ms, answer));
             // Asks once: what comes is to be held or to be closed.
-            perform_placed(plugin, step.unwrap_or(Step::Wait))
+            perform_placed(plugin, path, step.unwrap_or(Step::Wait))
         }
-        step => perform_placed(plugin, step),
+        step => perform_placed(plugin, path, step),
     }
 }
 
-fn perform_placed(plugin: &Plugin, step: Step) -> Result<Phase, HostError> {
+fn perform_placed(
+    plugin: &Plugin,
+    path: Option<&Path>,
+    step: Step,
+) -> Result<Phase, HostError> {
     match step {
         Step::Wait | Step::Ask { .. } => Ok(Phase::Waiting),
         Step::Hold { record } => {
-            send(plugin, &record);
+            send(plugin, path, &record);
             Ok(Phase::Waiting)
         }
         Step::Connect { cluster, record } => {
             host::set_cluster(&cluster)?;
-            send(plugin, &record);
+            send(plugin, path, &record);
             Ok(Phase::Passing)
         }
         Step::Park { record } => {
             host::set_cluster(names::CLUSTER_PARKED)?;
-            send(plugin, &record);
+            send(plugin, path, &record);
             Ok(Phase::Passing)
         }
         Step::Live { record, .. } => {
             if let Some(record) = record {
-                send(plugin, &record);
+                send(plugin, path, &record);
             }
             Ok(Phase::Passing)
         }
         Step::Reject { cluster, record } => {
             host::set_reason(record.reason)?;
             host::set_cluster(&cluster)?;
-            send(plugin, &record);
+            send(plugin, path, &record);
             Ok(Phase::Passing)
         }
         Step::Close { record } => {
             if let Some(record) = record {
-                send(plugin, &record);
+                send(plugin, path, &record);
             }
             host::close_downstream()?;
             Ok(Phase::Closed)
@@ -241,7 +268,7 @@ fn perform_placed(plugin: &Plugin, step: Step) -> Result<Phase, HostError> {
 
 /// Performs a step that did not come from a callback of the connection itself. It must be effective.
 pub(crate) fn perform_from_outside(id: u32, plugin: Rc<Plugin>, step: Step) {
-    let performed = contained("a deadline", || perform(id, &plugin, step));
+    let performed = contained("a deadline", || perform(id, &plugin, None, step));
     let Some(Ok(phase)) = performed else {
         Stream::new(id, plugin).fail();
         return;
@@ -254,7 +281,7 @@ pub(crate) fn perform_from_outside(id: u32, plugin: Rc<Plugin>, step: Step) {
 
 /// Performs a step of a connection whose bytes pass. It must be effective.
 pub(crate) fn perform_on_passing(id: u32, plugin: Rc<Plugin>, step: Step) {
-    let performed = contained("an engine's answer", || perform(id, &plugin, step));
+    let performed = contained("an engine's answer", || perform(id, &plugin, None, step));
     if !matches!(performed, Some(Ok(_))) {
         Stream::new(id, plugin).fail();
     }
@@ -268,8 +295,8 @@ pub(crate) fn settle() {
 }
 
 /// Hands a record to the outbox; where no cluster takes records, to Envoy's log.
-fn send(plugin: &Plugin, record: &DecisionRecord) {
-    let origin = host::origin(record.received_bytes > 0);
+fn send(plugin: &Plugin, path: Option<&Path>, record: &DecisionRecord) {
+    let origin = host::origin(record.received_bytes > 0, path);
     let unix_nanos = host::unix_nanos();
     worker::with(|worker| worker.decided(record, unix_nanos / 1_000_000));
     match &plugin.settings().decision_cluster {
