@@ -204,12 +204,7 @@ fn received(
 }
 
 /// The one place where a step becomes calls to Envoy, on the connection that is effective now.
-fn perform(
-    id: u32,
-    plugin: &Plugin,
-    path: Option<&Path>,
-    step: Step,
-) -> Result<Phase, HostError> {
+fn perform(id: u32, plugin: &Plugin, path: Option<&Path>, step: Step) -> Result<Phase, HostError> {
     match step {
         Step::Wait => Ok(Phase::Waiting),
         Step::Ask { route, caps } => {
@@ -223,11 +218,7 @@ fn perform(
     }
 }
 
-fn perform_placed(
-    plugin: &Plugin,
-    path: Option<&Path>,
-    step: Step,
-) -> Result<Phase, HostError> {
+fn perform_placed(plugin: &Plugin, path: Option<&Path>, step: Step) -> Result<Phase, HostError> {
     match step {
         Step::Wait | Step::Ask { .. } => Ok(Phase::Waiting),
         Step::Hold { record } => {

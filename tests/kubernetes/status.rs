@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use fixgw_e2e::api::Sent;
 use fixgw_e2e::apiserver::ApiServer;
@@ -22,6 +23,7 @@ use fixgw_operator::receive::sessions::OfTarget;
 use fixgw_operator::receive::vms::VmView;
 use fixgw_operator::source::kubernetes::{Namespaces, Observed, follow};
 use fixgw_operator::status::conditions::{Decided, Publication, Served};
+use fixgw_operator::status::planner::YOUNG_MS;
 use fixgw_operator::world::RulesHalf;
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -91,6 +93,10 @@ impl Replica {
                 fleet: fleet.subscribe(),
                 sessions: sessions.subscribe(),
                 rejections: rejections.subscribe(),
+                // All gateways that there are have found it.
+                serves_since: Instant::now()
+                    .checked_sub(Duration::from_millis(YOUNG_MS))
+                    .unwrap(),
             };
             let names = Names {
                 namespace: NAMESPACE.to_owned(),

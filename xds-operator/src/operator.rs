@@ -131,6 +131,7 @@ async fn operate(args: &OperatorArgs) -> Result<(), OperatorError> {
         fleet: serving.fleet.clone(),
         sessions: serving.sessions.clone(),
         rejections: serving.rejections.clone(),
+        serves_since: Instant::now(),
     };
     let names = Names {
         namespace: args.namespace.clone(),

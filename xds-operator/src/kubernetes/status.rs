@@ -25,7 +25,7 @@ use crate::message::{Message, clean_text};
 use crate::receive::fleet::{AllSessions, Fleet};
 use crate::receive::rejections::Rejections;
 use crate::status::conditions::{Decided, Known, Publication, Served};
-use crate::status::planner::{Outcome, Planner, Write};
+use crate::status::planner::{Outcome, Planner, Write, YOUNG_MS};
 use crate::status::transitions;
 use crate::wait::{at, millis, tell_another};
 use crate::world::ObjectName;
@@ -59,12 +59,15 @@ pub struct Inputs {
     pub sessions: watch::Receiver<Arc<AllSessions>>,
     /// What gateways refused.
     pub rejections: watch::Receiver<Arc<Rejections>>,
+    /// Since when gateways can find this replica.
+    pub serves_since: Instant,
 }
 
 impl Inputs {
     /// Everything as it is now; none before anything was observed.
     fn known(&mut self) -> Option<Known> {
         let observed = self.observed.borrow_and_update().clone()?;
+        let young = Instant::now() < self.grown_up();
         Some(Known {
             observed,
             decided: self.decided.borrow_and_update().clone(),
@@ -73,11 +76,17 @@ impl Inputs {
             fleet: self.fleet.borrow_and_update().clone(),
             sessions: self.sessions.borrow_and_update().clone(),
             rejections: self.rejections.borrow_and_update().clone(),
+            young,
         })
+    }
+
+    fn grown_up(&self) -> Instant {
+        self.serves_since + Duration::from_millis(YOUNG_MS)
     }
 
     /// Until something is otherwise.
     async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
+        let grown_up = Some(self.grown_up()).filter(|at| *at > Instant::now());
         tokio::select! {
             changed = self.observed.changed() => changed,
             changed = self.decided.changed() => changed,
@@ -86,6 +95,7 @@ impl Inputs {
             changed = self.fleet.changed() => changed,
             changed = self.sessions.changed() => changed,
             changed = self.rejections.changed() => changed,
+            () = at(grown_up) => Ok(()),
         }
     }
 }

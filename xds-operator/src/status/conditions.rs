@@ -130,6 +130,8 @@ pub struct Known {
     pub sessions: Arc<AllSessions>,
     /// What the gateways refused.
     pub rejections: Arc<Rejections>,
+    /// Whether gateways may be there that have not found this replica yet, because it has only begun.
+    pub young: bool,
 }
 
 impl Known {
@@ -163,6 +165,7 @@ impl Known {
             && decided(self) == decided(other)
             && served(self) == served(other)
             && self.publication == other.publication
+            && self.young == other.young
             && self.rejections == other.rejections
             && self.sessions == other.sessions
             && revisions(self) == revisions(other)
@@ -666,6 +669,8 @@ impl<'k> View<'k> {
         let lasting = match (programmed, was_programmed) {
             (reason::PENDING | reason::NO_GATEWAY, true) => Lasting::Unheard,
             (reason::PENDING | reason::NO_GATEWAY, false) => Lasting::Moments,
+            // Every gateway that is known, that is.
+            (reason::PROGRAMMED, false) if self.known.young => Lasting::Unheard,
             _ => Lasting::Firm,
         };
         let counts = self.counts(name);

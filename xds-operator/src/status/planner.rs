@@ -31,6 +31,9 @@ pub const MOMENTS_MS: u64 = 4_000;
 /// while some VM has not told all: after a restart of the control plane they say who they are and what they have. A VM counts as
 /// gone after five seconds.
 pub const UNHEARD_MS: u64 = 8_000;
+/// Milliseconds from a replica's beginning within which gateways may be there that it does not know: they look for the replicas'
+/// addresses every five seconds, and their VMs report every second.
+pub const YOUNG_MS: u64 = 7_000;
 /// Milliseconds after which a write that is not seen on the API server is held against what is seen there.
 const SEEN_AGAIN_MS: u64 = 5_000;
 /// Milliseconds until a write is tried again: the first time, and at most.

@@ -10,6 +10,7 @@ use std::ops::Range;
 use fixgw_core::table::Table;
 
 use super::*;
+use crate::api::status::PROGRAMMED;
 use crate::api::{FIXSessionSpec, MatchField, ServiceSpec, TargetSpec};
 use crate::pipeline::publish::Published;
 use crate::pipeline::resolve::Endpoints;
@@ -344,6 +345,28 @@ fn a_change_that_gateways_take_in_a_moment_is_one_write() {
     cluster.gateway(9);
     cluster.settle();
     assert_eq!(cluster.writes.len(), 2);
+}
+
+#[test]
+fn a_replica_that_has_only_begun_does_not_say_that_every_gateway_has_taken_a_change() {
+    let mut cluster = Cluster::new(1);
+    cluster.settle();
+    cluster.writes.clear();
+    // The one gateway that it knows has.
+    cluster.known.young = true;
+    cluster.change(0..1, 2, 9);
+    for _ in 0..YOUNG_MS / STEP_MS {
+        cluster.look();
+        cluster.step();
+    }
+    assert_eq!(cluster.writes, []);
+    // Another one was there, and has not.
+    cluster.known.young = false;
+    cluster.gateway(1);
+    cluster.settle();
+    assert_eq!(cluster.writes.len(), 1);
+    let status = &cluster.known.observed.held[&name(0)].status;
+    assert_eq!(status.condition(PROGRAMMED).unwrap().status, "False");
 }
 
 #[test]
