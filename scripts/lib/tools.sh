@@ -128,6 +128,17 @@ envoy_path() {
 # FIXGW_HAPROXY if it is set, else Debian's.
 haproxy_path() { printf '%s\n' "${FIXGW_HAPROXY:-/usr/sbin/haproxy}"; }
 
+# nginx, its stream module, and that module's JavaScript.
+NGINX_PACKAGES=(nginx libnginx-mod-stream libnginx-mod-stream-js)
+
+# The versions that apt-get would fetch, or nothing.
+nginx_versions() { apt-cache policy "${NGINX_PACKAGES[@]}" 2>/dev/null | sed -nE 's/^ +Candidate: //p'; }
+
+nginx_dir() { printf '%s/nginx/%s\n' "$TOOLS_CACHE" "$(hash_text "${NGINX_PACKAGES[@]}" "$(nginx_versions)")"; }
+
+# FIXGW_NGINX if it is set, else Debian's, unpacked.
+nginx_path() { printf '%s\n' "${FIXGW_NGINX:-$(nginx_dir)/root/usr/sbin/nginx}"; }
+
 # kubernetes_dir MODULE: where what is built from it lies.
 kubernetes_dir() {
     printf '%s/kubernetes/%s\n' "$TOOLS_CACHE" "$(cat "$ROOT/scripts/lib/go/$1"/go.{mod,sum} | sha256sum | cut -c1-16)"

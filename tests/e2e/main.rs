@@ -8,6 +8,7 @@
 )]
 
 mod attack;
+mod bench;
 mod bootstrap;
 mod change;
 mod containment;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use fixgw_readings::Condition;
+use fixgw_readings::{Condition, Outcome, Routed};
 use serde_json::Value;
 
 use crate::fixture::{Directory, Route};
@@ -19,6 +19,44 @@ const CORPUS: &str = include_str!("../../filter/core/testdata/logons.jsonl");
 
 /// Route (and engine) and the `SenderCompID` that leads there.
 pub const ROUTES: [(&str, &str); 2] = [("broker", "BROKER_A"), ("victim", "VICTIM")];
+
+/// The engines of [`ROUTES`].
+pub const ENGINES: [&str; 2] = [ROUTES[0].0, ROUTES[1].0];
+
+/// One message of the corpus.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// Its name.
+    pub id: String,
+    /// Whether it was taken from somewhere, and not made for a test.
+    pub is_real: bool,
+    /// What is sent.
+    pub bytes: Vec<u8>,
+    /// Whether it is a Logon.
+    pub is_logon: bool,
+    /// Whether its BodyLength and CheckSum are right.
+    pub is_sound: bool,
+    /// Its first SenderCompID.
+    pub sender: Option<String>,
+}
+
+/// The corpus, in the order of the file.
+#[must_use]
+pub fn corpus() -> Vec<Sample> {
+    let sample = |case: &Value| {
+        let expect = &case["expect"];
+        let id = text(case, "id").to_owned();
+        Sample {
+            is_real: !id.starts_with("syn-"),
+            id,
+            bytes: unhex(text(case, "raw_hex")),
+            is_logon: text(expect, "verdict") == "logon",
+            is_sound: expect["body_length_ok"] == true && expect["checksum_ok"] == true,
+            sender: expect["fields"]["49"].as_str().map(str::to_owned),
+        }
+    };
+    lines(CORPUS).iter().map(sample).collect()
+}
 
 /// One Logon, or what passes for one.
 #[derive(Clone, Debug)]
@@ -118,6 +156,22 @@ pub fn readers_routes() -> [fixgw_readings::Route; 2] {
         name: name.to_owned(),
         fields: vec![(49, Condition::Value(sender.as_bytes().to_vec()))],
         priority: 0,
+    })
+}
+
+/// Whether some reader sees a message meant for another engine of [`ROUTES`] than this one.
+#[must_use]
+pub fn a_reader_follows_another_than(engine: &str, bytes: &[u8]) -> bool {
+    let Some(message) = fixgw_readings::first_message(bytes) else {
+        return false;
+    };
+    let routes = readers_routes();
+    let outcomes = fixgw_readings::outcomes(message);
+    outcomes.iter().any(|(_, outcome)| match outcome {
+        Outcome::Reads(fields) if fixgw_readings::value(fields, 35) == Some(b"A") => {
+            matches!(fixgw_readings::decide(&routes, fields), Routed::To(route) if route != engine)
+        }
+        Outcome::Reads(_) | Outcome::Rejects | Outcome::Waits => false,
     })
 }
 

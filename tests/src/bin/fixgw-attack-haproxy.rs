@@ -16,7 +16,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 
 use fixgw_e2e::attack::{
-    Case, Expect, ROUTES, answer_at, cases, directory, logged_on_at, quickfix, readers_routes,
+    Case, Expect, ROUTES, a_reader_follows_another_than, answer_at, cases, directory, logged_on_at,
+    quickfix,
 };
 use fixgw_e2e::echo::EchoEngine;
 use fixgw_e2e::fixture::NAMESPACE;
@@ -26,7 +27,6 @@ use fixgw_e2e::process::{Process, text, wait_until};
 use fixgw_e2e::raw::RawClient;
 use fixgw_e2e::socket::unused_port;
 use fixgw_e2e::tool;
-use fixgw_readings::{Outcome, Routed};
 use tempfile::NamedTempFile;
 
 /// What HAProxy's manual advises where it documents `fix_is_valid` and `fix_tag_value`; the rules that route follow.
@@ -109,18 +109,6 @@ impl Played {
             && self.haproxy.as_deref() == Some(engine)
             && a_reader_follows_another_than(engine, &self.case.bytes)
     }
-}
-
-fn a_reader_follows_another_than(engine: &str, bytes: &[u8]) -> bool {
-    let message = fixgw_readings::first_message(bytes).expect("the gateway has read it");
-    let routes = readers_routes();
-    let outcomes = fixgw_readings::outcomes(message);
-    outcomes.iter().any(|(_, outcome)| match outcome {
-        Outcome::Reads(fields) if fixgw_readings::value(fields, 35) == Some(b"A") => {
-            matches!(fixgw_readings::decide(&routes, fields), Routed::To(route) if route != engine)
-        }
-        Outcome::Reads(_) | Outcome::Rejects | Outcome::Waits => false,
-    })
 }
 
 /// What the gateway makes of the cases, by its own records. All are sent before the first record is awaited, since those

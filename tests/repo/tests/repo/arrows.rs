@@ -88,6 +88,13 @@ const CRATE_RULES: &[CrateRule] = &[
         never: &["proxy-wasm", "libfuzzer-sys"],
     },
     CrateRule {
+        sentence: "`fixgw-bench` depends on `fixgw-e2e` alone of ours: it measures programs from outside.",
+        name: "fixgw-bench",
+        platform: NATIVE,
+        ours: &["fixgw-e2e"],
+        never: &["proxy-wasm"],
+    },
+    CrateRule {
         sentence: "`fixgw-readings`, the second opinion of the tests, depends on no other crate: it shares no code with the core.",
         name: "fixgw-readings",
         platform: NATIVE,

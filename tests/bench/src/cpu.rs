@@ -1,0 +1,99 @@
+//! How much processor time has somebody had, and how much memory has he?
+//!
+//! From `/proc`. Of a process, all threads count, to the nanosecond; softirqs, in which loopback connections do much of their work, are
+//! counted to whom they interrupt, which is who sent.
+
+use std::path::Path;
+use std::time::Duration;
+
+/// Processor time of these processes so far. One that has ended has none.
+#[must_use]
+pub fn of_processes(pids: &[u32]) -> Duration {
+    pids.iter().map(|pid| of_tasks(*pid)).sum()
+}
+
+fn of_tasks(pid: u32) -> Duration {
+    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
+        return Duration::ZERO;
+    };
+    let tasks = tasks.filter_map(Result::ok);
+    tasks.map(|task| ran(&task.path())).sum()
+}
+
+/// Processor time of this thread so far.
+#[must_use]
+pub fn of_this_thread() -> Duration {
+    ran(Path::new("/proc/thread-self"))
+}
+
+fn ran(task: &Path) -> Duration {
+    let schedule = std::fs::read_to_string(task.join("schedstat")).unwrap_or_default();
+    let ran = schedule.split_ascii_whitespace().next();
+    Duration::from_nanos(ran.and_then(|nanos| nanos.parse().ok()).unwrap_or(0))
+}
+
+/// How long a processor was busy so far, whoever used it; a hundredth of a second is the least that it knows. What the machine below this
+/// one took away counts.
+#[must_use]
+pub fn busy(core: usize) -> Duration {
+    let all = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let name = format!("cpu{core} ");
+    let line = all.lines().find_map(|line| line.strip_prefix(&name));
+    let line = line.unwrap_or_default();
+    let fields: Vec<u64> = line
+        .split_ascii_whitespace()
+        .filter_map(|field| field.parse().ok())
+        .collect();
+    // All but idle and iowait; guests are within user.
+    let busy = [0, 1, 2, 5, 6, 7].iter().filter_map(|at| fields.get(*at));
+    Duration::from_millis(10 * busy.sum::<u64>())
+}
+
+/// Memory of these processes in KiB, what they share counted once (PSS).
+#[must_use]
+pub fn memory_kb(pids: &[u32]) -> u64 {
+    let of = |pid: &u32| field(&format!("/proc/{pid}/smaps_rollup"), "Pss:");
+    pids.iter().map(of).sum()
+}
+
+/// The most memory that these processes have had since [`forget_peaks`], in KiB (RSS, what they share counted for each).
+#[must_use]
+pub fn peak_kb(pids: &[u32]) -> u64 {
+    let of = |pid: &u32| field(&format!("/proc/{pid}/status"), "VmHWM:");
+    pids.iter().map(of).sum()
+}
+
+/// From now on [`peak_kb`] counts anew.
+pub fn forget_peaks(pids: &[u32]) {
+    for pid in pids {
+        // One that has ended has no peak.
+        let _ = std::fs::write(format!("/proc/{pid}/clear_refs"), "5");
+    }
+}
+
+fn field(path: &str, name: &str) -> u64 {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let number = line.and_then(|rest| rest.split_ascii_whitespace().next());
+    number.and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+/// The processes of a process group.
+#[must_use]
+pub fn group(leader: u32) -> Vec<u32> {
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    let mut found: Vec<u32> = pids.filter(|pid| group_of(*pid) == Some(leader)).collect();
+    found.sort_unstable();
+    found
+}
+
+fn group_of(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name stands in parentheses and may hold blanks; behind it are state, parent, group. A zombie has no memory or time.
+    let mut rest = stat.rsplit(") ").next()?.split(' ');
+    (rest.next()? != "Z").then_some(())?;
+    rest.nth(1)?.parse().ok()
+}

@@ -1,0 +1,95 @@
+//! Runs the comparison and writes what it came to.
+#![allow(
+    clippy::expect_used,
+    reason = "it is written with the tests' harness and fails as a test does"
+)]
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::{Parser, ValueEnum};
+use fixgw_bench::report::{self, Facts};
+use fixgw_bench::run::{Run, Scale, TABLES};
+use fixgw_bench::{check, scene, table};
+
+/// The gateway beside HAProxy, nginx and plain Envoy.
+#[derive(Debug, Parser)]
+#[command(name = "fixgw-bench-peers")]
+struct Arguments {
+    /// How much is measured
+    #[arg(long, value_enum, default_value_t)]
+    scale: Size,
+    /// These tables alone; repeatable
+    #[arg(long, value_parser = TABLES)]
+    table: Vec<String>,
+    /// Where README.md, results.csv and the plots are written [default: nowhere]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Results of an earlier run; what has moved since by more than the noise is told. Exit code 1 if something is worse
+    #[arg(long, value_name = "results.csv")]
+    compare: Option<PathBuf>,
+    /// The command that stands in README.md
+    #[arg(long, default_value = "make bench-peers", hide = true)]
+    command: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Size {
+    /// About 25 minutes
+    #[default]
+    Full,
+    /// Two or three
+    Quick,
+    /// A few seconds, to see that it works
+    Smoke,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    scene::enter();
+    let cores = scene::take_cores();
+    let begun = Instant::now();
+    let mut scale = match arguments.scale {
+        Size::Full => Scale::full(),
+        Size::Quick => Scale::quick(),
+        Size::Smoke => Scale::smoke(),
+    };
+    if !arguments.table.is_empty() {
+        scale.tables = TABLES
+            .into_iter()
+            .filter(|table| arguments.table.iter().any(|wanted| wanted == table))
+            .collect();
+    }
+    let run = Run::new(scale, cores);
+    let (kinds, scale) = (run.kinds().to_vec(), run.scale().clone());
+    let figures = run.all();
+    print!("{}", report::tables(&figures));
+    if let Some(out) = &arguments.out {
+        let facts = Facts {
+            command: arguments.command,
+            scale,
+            kinds,
+            seconds: begun.elapsed().as_secs(),
+        };
+        report::write(out, &figures, &facts).expect("the results can be written");
+        eprintln!("written: {}", out.display());
+    }
+    arguments.compare.map_or(ExitCode::SUCCESS, |earlier| {
+        compare(&earlier, &table::csv(&figures))
+    })
+}
+
+fn compare(earlier: &Path, now: &str) -> ExitCode {
+    let then = std::fs::read_to_string(earlier).map_err(|error| error.to_string());
+    match then.and_then(|then| check::moved(&then, now)) {
+        Ok(moved) => {
+            print!("\n{}", moved.told());
+            ExitCode::from(u8::from(!moved.worse.is_empty()))
+        }
+        Err(wrong) => {
+            eprintln!("`{}` cannot be compared with: {wrong}", earlier.display());
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! What does a reader get: which documents, with which plots, on which machine?
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use crate::figures::Figures;
+use crate::plot::Plot;
+use crate::run::{
+    ATTACKS, CHANGE, CONNECTS, CONNECTS_TLS, CORPUS, CPU_PER_CONNECT, CPU_PER_MESSAGE, LAST_ON,
+    MESSAGES, MESSAGES_TLS, P50, P99, P999, PER_SECOND, START, STORM, Scale, versions,
+};
+use crate::subject::{Kind, open_files};
+use crate::table::{csv, markdown};
+
+/// The words around the figures.
+const METHOD: &str = include_str!("../method.md");
+
+/// Where a table stands in them.
+const PLACES: [(&str, &str); 9] = [
+    ("@MESSAGES@", MESSAGES),
+    ("@MESSAGES_TLS@", MESSAGES_TLS),
+    ("@CONNECTS@", CONNECTS),
+    ("@CONNECTS_TLS@", CONNECTS_TLS),
+    ("@STORM@", STORM),
+    ("@START@", START),
+    ("@CHANGE@", CHANGE),
+    ("@CORPUS@", CORPUS),
+    ("@ATTACKS@", ATTACKS),
+];
+
+const PLOTS: [(&str, Plot); 9] = [
+    (
+        "cpu-150.svg",
+        Plot {
+            title: "CPU per message of 150 bytes, there and back",
+            table: MESSAGES,
+            metric: CPU_PER_MESSAGE,
+            loads: "150 B",
+        },
+    ),
+    (
+        "cpu-2048.svg",
+        Plot {
+            title: "CPU per message of 2 KiB, there and back",
+            table: MESSAGES,
+            metric: CPU_PER_MESSAGE,
+            loads: "2048 B",
+        },
+    ),
+    (
+        "p50-150.svg",
+        Plot {
+            title: "Round trip of 150 bytes, p50",
+            table: MESSAGES,
+            metric: P50,
+            loads: "150 B",
+        },
+    ),
+    (
+        "p99-150.svg",
+        Plot {
+            title: "Round trip of 150 bytes, p99",
+            table: MESSAGES,
+            metric: P99,
+            loads: "150 B",
+        },
+    ),
+    (
+        "p999-150.svg",
+        Plot {
+            title: "Round trip of 150 bytes, p99.9",
+            table: MESSAGES,
+            metric: P999,
+            loads: "150 B",
+        },
+    ),
+    (
+        "cpu-tls-150.svg",
+        Plot {
+            title: "CPU per message of 150 bytes with TLS, there and back",
+            table: MESSAGES_TLS,
+            metric: CPU_PER_MESSAGE,
+            loads: "150 B",
+        },
+    ),
+    (
+        "connect-cpu.svg",
+        Plot {
+            title: "CPU per connect + Logon",
+            table: CONNECTS,
+            metric: CPU_PER_CONNECT,
+            loads: "",
+        },
+    ),
+    (
+        "connect-rate.svg",
+        Plot {
+            title: "Logons per second at most",
+            table: CONNECTS,
+            metric: PER_SECOND,
+            loads: "",
+        },
+    ),
+    (
+        "storm.svg",
+        Plot {
+            title: "All at once: until the last is logged on",
+            table: STORM,
+            metric: LAST_ON,
+            loads: "",
+        },
+    ),
+];
+
+/// What a run was made on.
+pub struct Facts {
+    /// The command.
+    pub command: String,
+    /// How much was measured.
+    pub scale: Scale,
+    /// Who was compared.
+    pub kinds: Vec<Kind>,
+    /// How long it took, seconds.
+    pub seconds: u64,
+}
+
+/// Every table, for a terminal.
+#[must_use]
+pub fn tables(figures: &Figures) -> String {
+    let mut text = String::new();
+    for (_, table) in PLACES {
+        if figures.of_table(table).next().is_some() {
+            let _ = write!(text, "\n{table}\n\n{}", markdown(figures, table));
+        }
+    }
+    text
+}
+
+/// Writes the document, the plots and the CSV into a directory.
+///
+/// # Errors
+/// It cannot be written.
+pub fn write(directory: &Path, figures: &Figures, facts: &Facts) -> std::io::Result<()> {
+    std::fs::create_dir_all(directory)?;
+    std::fs::write(directory.join("results.csv"), csv(figures))?;
+    let mut text = METHOD.replace("@FACTS@", facts_table(facts).trim_end());
+    for (place, table) in PLACES {
+        let made = match figures.of_table(table).next() {
+            Some(_) => markdown(figures, table),
+            None => "Not measured in this run.".to_owned(),
+        };
+        text = text.replace(place, made.trim_end());
+    }
+    for (name, plot) in PLOTS {
+        let place = format!("@{name}@");
+        let shown = match plot.svg(figures) {
+            Some(svg) => {
+                std::fs::write(directory.join(name), svg)?;
+                format!("![{}]({name})", plot.title)
+            }
+            None => String::new(),
+        };
+        text = text.replace(&place, &shown);
+    }
+    std::fs::write(directory.join("README.md"), text)
+}
+
+fn facts_table(facts: &Facts) -> String {
+    let mut rows: Vec<(String, String)> = vec![
+        ("command".to_owned(), format!("`{}`", facts.command)),
+        ("date".to_owned(), said("date", &["-u", "+%Y-%m-%d"])),
+        (
+            "took".to_owned(),
+            format!("{} min", facts.seconds.div_ceil(60)),
+        ),
+        ("revision".to_owned(), revision()),
+        ("machine".to_owned(), machine()),
+        ("kernel".to_owned(), said("uname", &["-sr"])),
+        (
+            "files a process may open".to_owned(),
+            open_files().to_string(),
+        ),
+        (
+            "rounds".to_owned(),
+            format!(
+                "{} of {} ms, each after {} ms that do not count",
+                facts.scale.rounds,
+                facts.scale.window.as_millis(),
+                facts.scale.warm.as_millis()
+            ),
+        ),
+    ];
+    for (name, version) in versions(&facts.kinds) {
+        rows.push((name.to_owned(), version));
+    }
+    let mut text = "| | |\n| --- | --- |\n".to_owned();
+    for (name, value) in rows {
+        let _ = writeln!(text, "| {name} | {value} |");
+    }
+    text
+}
+
+fn said(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output();
+    let output = output.map(|output| output.stdout).unwrap_or_default();
+    String::from_utf8_lossy(&output).trim().to_owned()
+}
+
+fn revision() -> String {
+    let root = fixgw_e2e::tool::repository().display().to_string();
+    // In a user namespace the clone may seem to be somebody else's.
+    let of = |arguments: &[&str]| {
+        let here = ["-c", "safe.directory=*", "-C", &root];
+        said("git", &[&here, arguments].concat())
+    };
+    let revision = of(&["rev-parse", "--short=12", "HEAD"]);
+    let changed = !of(&["status", "--porcelain", "--untracked-files=no"]).is_empty();
+    if changed {
+        format!("{revision}, with changes")
+    } else {
+        revision
+    }
+}
+
+fn machine() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let of = |name: &str| -> Vec<&str> {
+        let lines = text.lines().filter(|line| line.starts_with(name));
+        let values = lines.filter_map(|line| line.split_once(": "));
+        values.map(|(_, value)| value.trim()).collect()
+    };
+    let models = of("model name");
+    let model = models.first().copied().unwrap_or("unknown");
+    let is_guest = |flags: &&str| flags.split(' ').any(|flag| flag == "hypervisor");
+    let guest = of("flags").first().is_some_and(is_guest);
+    let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kb = memory
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"));
+    let kb = kb.and_then(|kb| kb.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    format!(
+        "{} × {model}{}, {} GiB",
+        models.len(),
+        if guest { " (a virtual machine)" } else { "" },
+        kb.unwrap_or(0).div_ceil(1_024 * 1_024)
+    )
+}

@@ -1,0 +1,83 @@
+//! Where does a comparison run, so that nothing disturbs it and nothing of it stays behind?
+//!
+//! In new namespaces: a network of its own, with all ports and room for thousands of connections that come at once, and processes of its own,
+//! which the kernel ends with the first of them, however that ends. That needs no rights. One processor is the subject's; the load
+//! generator and the engines, which are this process, have another.
+
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+/// Set where the namespaces are there.
+const INSIDE: &str = "FIXGW_BENCH_INSIDE";
+
+/// What the network of its own is told: ports enough that none comes again within a minute, and room for a storm.
+const NETWORK: [(&str, &str); 3] = [
+    ("net/ipv4/ip_local_port_range", "10000 65535"),
+    ("net/core/somaxconn", "16384"),
+    ("net/ipv4/tcp_max_syn_backlog", "16384"),
+];
+
+/// Which processor is whose.
+#[derive(Clone, Copy, Debug)]
+pub struct Cores {
+    /// The load generator's and the engines'.
+    pub generator: usize,
+    /// The subject's.
+    pub subject: usize,
+}
+
+/// Goes on in namespaces of its own. It becomes another process image, so this is the first thing that it does.
+pub fn enter() {
+    if std::env::var_os(INSIDE).is_some() {
+        set_up();
+        return;
+    }
+    let this = std::env::current_exe().expect("a running program has a file");
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--net", "--mount"]);
+    // `unshare` itself may be killed: what it started asks to be killed then.
+    command.args(["--pid", "--fork", "--kill-child", "--mount-proc", "--"]);
+    command.arg(this).args(std::env::args_os().skip(1));
+    let error = command.env(INSIDE, "yes").exec();
+    panic!("`unshare` cannot be run: {error}");
+}
+
+fn set_up() {
+    let up = Command::new("ip")
+        .args(["link", "set", "lo", "up"])
+        .status();
+    assert!(
+        up.is_ok_and(|status| status.success()),
+        "`ip link set lo up` works in a network of one's own: is iproute2 installed?"
+    );
+    for (name, value) in NETWORK {
+        std::fs::write(format!("/proc/sys/{name}"), value)
+            .unwrap_or_else(|error| panic!("{name} of a network of one's own: {error}"));
+    }
+    fixgw_e2e::socket::raise_open_files();
+}
+
+/// Takes the first processor for this process and all threads that it starts from now on; the last is the subject's.
+#[must_use]
+pub fn take_cores() -> Cores {
+    let all = sched_getaffinity(None).expect("Linux says which processors there are");
+    let allowed: Vec<usize> = (0..CpuSet::MAX_CPU)
+        .filter(|cpu| all.is_set(*cpu))
+        .collect();
+    let (Some(generator), Some(subject)) = (allowed.first(), allowed.last()) else {
+        panic!("a process has a processor");
+    };
+    assert_ne!(
+        generator, subject,
+        "a comparison needs two processors, one of them for the subject: this process may use one"
+    );
+    let mut mine = CpuSet::new();
+    mine.set(*generator);
+    sched_setaffinity(None, &mine).expect("a process may have fewer processors");
+    Cores {
+        generator: *generator,
+        subject: *subject,
+    }
+}

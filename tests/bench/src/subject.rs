@@ -1,0 +1,619 @@
+//! Who is compared, how is each of them set up and started, and how are its rules changed?
+//!
+//! Each does the same: routes counterparties by SenderCompID to the engine that its rules name, on one processor, with one worker. Plain
+//! Envoy and the direct connection have no rules: they say what is left without the gateway's job.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fixgw_e2e::fixture::{Route, service_yaml, slices_yaml};
+use fixgw_e2e::process::{Process, journal, kind, signal_pid, text};
+use fixgw_e2e::socket::unused_port;
+use fixgw_e2e::tls::{Authority, GATEWAY};
+use fixgw_e2e::tool;
+use rustix::process::{Resource, Signal, getrlimit};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::cpu;
+use crate::load::{ENGINES, Load, NEWCOMER, SENDER, Target};
+
+const HAPROXY: &str = include_str!("../config/haproxy.cfg");
+const NGINX: &str = include_str!("../config/nginx.conf");
+const NGINX_SCRIPT: &str = include_str!("../config/fix.js");
+const ENVOY: &str = include_str!("../config/envoy.yaml");
+
+/// How long a subject may take to answer its first Logon.
+const START_MAX: Duration = Duration::from_secs(60);
+/// How often it is asked.
+const START_LOOK: Duration = Duration::from_millis(5);
+
+/// Who.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// No subject at all: counterparties connect to an engine.
+    Direct,
+    /// HAProxy, by `fix_tag_value`.
+    HaProxy,
+    /// nginx, by njs.
+    Nginx,
+    /// Envoy's `tcp_proxy`.
+    Envoy,
+    /// The whole gateway.
+    Gateway,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Direct,
+        Self::HaProxy,
+        Self::Nginx,
+        Self::Envoy,
+        Self::Gateway,
+    ];
+
+    /// Its name in every table.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::HaProxy => "HAProxy",
+            Self::Nginx => "nginx",
+            Self::Envoy => crate::figures::REFERENCE,
+            Self::Gateway => "gateway",
+        }
+    }
+
+    /// Whether it has rules.
+    #[must_use]
+    pub const fn routes(self) -> bool {
+        matches!(self, Self::HaProxy | Self::Nginx | Self::Gateway)
+    }
+
+    /// Whether it can be had here; if not, why.
+    ///
+    /// # Errors
+    /// A sentence for people.
+    pub fn found(self) -> Result<(), String> {
+        let (program, variable) = match self {
+            Self::HaProxy => ("HAProxy", "FIXGW_HAPROXY"),
+            Self::Nginx => ("nginx", "FIXGW_NGINX"),
+            Self::Direct | Self::Envoy | Self::Gateway => return Ok(()),
+        };
+        let path = std::env::var_os(variable).filter(|path| !path.is_empty());
+        match path {
+            Some(path) if Path::new(&path).exists() => Ok(()),
+            _ => Err(format!(
+                "{program} is left out: it cannot be had here (`{variable}` says where it is)"
+            )),
+        }
+    }
+
+    /// What it says its version is.
+    #[must_use]
+    pub fn version(self) -> String {
+        let (program, flag) = match self {
+            Self::Direct => return "—".to_owned(),
+            Self::HaProxy => (tool::haproxy(), "-v"),
+            Self::Nginx => (nginx(), "-v"),
+            Self::Envoy => (tool::envoy(), "--version"),
+            Self::Gateway => (tool::program("fixgw"), "--version"),
+        };
+        let output = Command::new(program).arg(flag).output();
+        let output = output.expect("it tells its version");
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        let line = said.lines().find(|line| !line.trim().is_empty());
+        let line = line.unwrap_or_default().trim();
+        // Of a path before it, nothing is of interest.
+        line.rsplit_once("version: ")
+            .map_or(line, |(_, version)| version)
+            .to_owned()
+    }
+}
+
+fn nginx() -> PathBuf {
+    PathBuf::from(std::env::var_os("FIXGW_NGINX").unwrap_or_default())
+}
+
+/// Who may log on, and where that leads: the CompID, and the number of the engine.
+#[derive(Clone, Debug)]
+pub struct Rules(Vec<(String, usize)>);
+
+impl Rules {
+    /// So many of the [`Load`]'s counterparties.
+    #[must_use]
+    pub fn of(count: usize) -> Self {
+        let rule = |number| (format!("{SENDER}{number}"), number % ENGINES);
+        Self((0..count).map(rule).collect())
+    }
+
+    /// Exactly these.
+    #[must_use]
+    pub fn exactly(rules: Vec<(String, usize)>) -> Self {
+        Self(rules)
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn lines(&self, mut line: impl FnMut(&str, usize) -> String) -> String {
+        self.0
+            .iter()
+            .map(|(sender, engine)| line(sender, *engine))
+            .collect()
+    }
+
+    fn with(&self, sender: &str, engine: usize) -> Self {
+        let mut rules = self.clone();
+        rules.0.push((sender.to_owned(), engine));
+        rules
+    }
+}
+
+/// How a change of the rules reaches a subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// As its documents advise for a running one: HAProxy's runtime socket, our directory; nginx has none but to be reloaded.
+    Live,
+    /// The configuration is read again by new processes; the old ones go when their last session has.
+    Reload,
+    /// The same, and the old ones go after [`HARD_STOP`] at the latest.
+    ReloadAndStop,
+}
+
+/// How long old processes may stay with [`Way::ReloadAndStop`].
+pub const HARD_STOP: Duration = Duration::from_secs(2);
+
+/// How a subject is started.
+#[derive(Clone)]
+pub struct Setting {
+    /// The processor that it has.
+    pub core: usize,
+    /// Its rules.
+    pub rules: Rules,
+    /// How they will be changed.
+    pub way: Way,
+    /// The certificate, its key, and what trusts it.
+    pub identity: Arc<Identity>,
+    /// Where the engines are.
+    pub engines: Vec<SocketAddr>,
+}
+
+/// A certificate, and counterparties that trust it.
+pub struct Identity {
+    certificate: String,
+    key: String,
+    client: Arc<ClientConfig>,
+}
+
+impl Identity {
+    /// A new one. TLS 1.3, no resumption: each connection pays for its handshake.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        let authority = Authority::new("bench");
+        let issued = authority.issue(GATEWAY);
+        let root = CertificateDer::from_pem_slice(authority.pem().as_bytes());
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(root.expect("our own PEM"))
+            .expect("a CA can be trusted");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .expect("ring has TLS 1.3")
+            .with_root_certificates(roots);
+        let mut config = config.with_no_client_auth();
+        config.resumption = rustls::client::Resumption::disabled();
+        Arc::new(Self {
+            certificate: issued.certificate,
+            key: issued.key,
+            client: Arc::new(config),
+        })
+    }
+}
+
+/// A change that is ready to be made: what takes long is done.
+pub struct Change {
+    commit: Box<dyn FnMut()>,
+}
+
+impl Change {
+    /// Makes it.
+    pub fn commit(&mut self) {
+        (self.commit)();
+    }
+}
+
+/// One that runs.
+pub struct Subject {
+    kind: Kind,
+    setting: Setting,
+    plain: SocketAddr,
+    secure: SocketAddr,
+    process: Option<Process>,
+    files: TempDir,
+    pids: Vec<(String, u32)>,
+}
+
+impl Subject {
+    /// Starts it, and waits until it answers a Logon. Says how long that took.
+    pub fn start(kind: Kind, setting: &Setting, load: &mut Load) -> (Self, Duration) {
+        let files = TempDir::with_prefix("fixgw-bench-").expect("a directory can be made");
+        let mut subject = Self {
+            kind,
+            setting: setting.clone(),
+            plain: unused_port(),
+            secure: unused_port(),
+            process: None,
+            files,
+            pids: Vec::new(),
+        };
+        subject.write_files();
+        if kind == Kind::Direct {
+            subject.plain = setting.engines[0];
+            return (subject, Duration::ZERO);
+        }
+        let begun = Instant::now();
+        subject.process = Some(subject.spawn());
+        subject.wait_answered(load);
+        let took = begun.elapsed();
+        load.take_seen();
+        subject.pids = subject.parts();
+        (subject, took)
+    }
+
+    /// Who it is.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Where counterparties connect.
+    #[must_use]
+    pub fn target(&self, tls: bool) -> Target {
+        Target {
+            address: if tls { self.secure } else { self.plain },
+            tls: tls.then(|| Arc::clone(&self.setting.identity.client)),
+            routes: self.kind.routes(),
+        }
+    }
+
+    /// All of its processes, as they were when it was started.
+    #[must_use]
+    pub fn pids(&self) -> Vec<u32> {
+        self.pids.iter().map(|(_, pid)| *pid).collect()
+    }
+
+    /// Those of one part: of the gateway, `envoy`, or all others.
+    #[must_use]
+    pub fn part(&self, is_envoy: bool) -> Vec<u32> {
+        let wanted = self
+            .pids
+            .iter()
+            .filter(|(name, _)| (name == "envoy") == is_envoy);
+        wanted.map(|(_, pid)| *pid).collect()
+    }
+
+    /// All of its processes now.
+    #[must_use]
+    pub fn parts(&self) -> Vec<(String, u32)> {
+        let Some(process) = &self.process else {
+            return Vec::new();
+        };
+        if self.kind == Kind::Gateway {
+            let events = self.events();
+            let children = events.iter().filter(|event| kind(event) == "child");
+            let children = children.filter_map(|event| {
+                let pid = u32::try_from(event["pid"].as_u64()?).ok()?;
+                Some((text(event, "name").to_owned(), pid))
+            });
+            let mut parts: Vec<(String, u32)> = children.collect();
+            parts.push(("up".to_owned(), process.pid()));
+            return parts;
+        }
+        let group = cpu::group(process.pid());
+        group
+            .into_iter()
+            .map(|pid| (self.kind.name().to_owned(), pid))
+            .collect()
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.files.path().join(name)
+    }
+
+    fn put(&self, name: &str, text: &str) {
+        std::fs::write(self.file(name), text).expect("the directory takes a file");
+    }
+
+    fn write_files(&self) {
+        let setting = &self.setting;
+        let identity = &setting.identity;
+        self.put("tls.crt", &identity.certificate);
+        self.put("tls.key", &identity.key);
+        let filled = |text: &str| self.filled(text);
+        match self.kind {
+            Kind::Direct => {}
+            Kind::HaProxy => {
+                self.put(
+                    "both.pem",
+                    &format!("{}{}", identity.certificate, identity.key),
+                );
+                self.put("rules.map", &haproxy_map(&setting.rules));
+                let mut text = filled(HAPROXY);
+                for (number, engine) in setting.engines.iter().enumerate() {
+                    let _ = write!(text, "backend e{number}\n    server e{number} {engine}\n");
+                }
+                self.put("haproxy.cfg", &text);
+            }
+            Kind::Nginx => {
+                self.put("rules.map", &nginx_map(&setting.rules));
+                self.put("fix.js", NGINX_SCRIPT);
+                self.put("nginx.conf", &filled(NGINX));
+            }
+            Kind::Envoy => self.put("envoy.yaml", &filled(ENVOY)),
+            Kind::Gateway => {
+                let rules = self.file("rules");
+                std::fs::create_dir(&rules).expect("the directory takes another");
+                for (number, engine) in setting.engines.iter().enumerate() {
+                    let name = format!("e{number}");
+                    let text = format!("{}{}", service_yaml(&name), slices_yaml(&name, &[*engine]));
+                    self.put(&format!("rules/{name}.yaml"), &text);
+                }
+                let route = |sender: &str, engine: usize| format!("---\n{}", route(sender, engine));
+                self.put("rules/routes.yaml", &setting.rules.lines(route));
+            }
+        }
+    }
+
+    /// A configuration with what varies.
+    fn filled(&self, text: &str) -> String {
+        let files = open_files();
+        let stop = self.setting.way == Way::ReloadAndStop;
+        let seconds = HARD_STOP.as_secs();
+        let hard_stop = match (self.kind, stop) {
+            (Kind::HaProxy, true) => format!("hard-stop-after {seconds}s"),
+            (Kind::Nginx, true) => format!("worker_shutdown_timeout {seconds}s;"),
+            _ => String::new(),
+        };
+        let upstream = |(number, engine): (usize, &SocketAddr)| {
+            format!("upstream e{number} {{ server {engine}; }}\n    ")
+        };
+        let engines: String = self
+            .setting
+            .engines
+            .iter()
+            .enumerate()
+            .map(upstream)
+            .collect();
+        let modules = nginx();
+        let modules = modules
+            .parent()
+            .and_then(Path::parent)
+            .unwrap_or(Path::new("/usr"));
+        let modules = modules.join("lib/nginx/modules");
+        let edits = [
+            ("@CONNECTIONS@", (files / 2 - 500).to_string()),
+            ("@FILES_MAX@", files.to_string()),
+            ("@FILES@", self.files.path().display().to_string()),
+            ("@HARD_STOP@", hard_stop),
+            ("@LISTEN@", self.plain.to_string()),
+            ("@LISTEN_TLS@", self.secure.to_string()),
+            ("@MODULES@", modules.display().to_string()),
+            ("@ENGINES@", engines),
+            ("@PORT@", self.plain.port().to_string()),
+            ("@PORT_TLS@", self.secure.port().to_string()),
+            ("@ENGINE@", self.setting.engines[0].port().to_string()),
+        ];
+        edits.iter().fold(text.to_owned(), |text, (name, value)| {
+            text.replace(name, value)
+        })
+    }
+
+    fn spawn(&self) -> Process {
+        let output = self.file("output");
+        let core = self.setting.core.to_string();
+        // Its output goes into a file: nothing of ours reads along while it is measured.
+        Process::start(self.kind.name(), "sh", |command| {
+            command.args(["-c", "exec \"$@\" >\"$0\""]).arg(&output);
+            command.args(["taskset", "-c", &core]);
+            match self.kind {
+                Kind::Direct => {}
+                Kind::HaProxy => {
+                    command
+                        .arg(tool::haproxy())
+                        .arg("-W")
+                        .arg("-f")
+                        .arg(self.file("haproxy.cfg"));
+                }
+                Kind::Nginx => {
+                    command.arg(nginx()).arg("-p").arg(self.files.path());
+                    command
+                        .arg("-c")
+                        .arg(self.file("nginx.conf"))
+                        .arg("-e")
+                        .arg("stderr");
+                }
+                Kind::Envoy => {
+                    command.arg(tool::envoy()).args([
+                        "--concurrency",
+                        "1",
+                        "--disable-hot-restart",
+                    ]);
+                    command
+                        .args(["-l", "warning", "-c"])
+                        .arg(self.file("envoy.yaml"));
+                }
+                Kind::Gateway => self.arrange_gateway(command),
+            }
+        })
+    }
+
+    fn arrange_gateway(&self, command: &mut Command) {
+        command
+            .arg(tool::program("fixgw"))
+            .arg("up")
+            .arg(self.file("rules"));
+        command.arg("--json").args(["--workers", "1"]);
+        command.arg("--listen").arg(format!("main={}", self.plain));
+        command
+            .arg("--listen-tls")
+            .arg(format!("secure={}", self.secure));
+        command
+            .arg("--cert")
+            .arg(self.file("tls.crt"))
+            .arg("--key")
+            .arg(self.file("tls.key"));
+        command.args(["--tls-min", "1.3"]);
+        command.arg("--state-dir").arg(self.file("state"));
+        command
+            .arg("--envoy")
+            .arg(tool::envoy())
+            .arg("--filter")
+            .arg(tool::filter());
+        command
+            .arg("--reject-engine")
+            .arg(tool::program("fixgw-reject-engine"));
+    }
+
+    fn wait_answered(&self, load: &mut Load) {
+        let end = Instant::now() + START_MAX;
+        let process = self.process.as_ref().expect("it was started");
+        let target = self.target(false);
+        while !load.is_answered(&target, Duration::from_secs(2)) {
+            assert!(
+                process.is_running() && Instant::now() < end,
+                "{} answers no Logon:\n{}{}",
+                self.kind.name(),
+                journal(),
+                std::fs::read_to_string(self.file("output")).unwrap_or_default(),
+            );
+            std::thread::sleep(START_LOOK);
+        }
+    }
+
+    /// What the gateway has said so far.
+    fn events(&self) -> Vec<Value> {
+        let output = std::fs::read_to_string(self.file("output")).unwrap_or_default();
+        let events = output
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok());
+        events.collect()
+    }
+
+    /// The change by which one counterparty more may log on, ready to be made.
+    #[must_use]
+    pub fn admit(&mut self, sender: &str, engine: usize) -> Change {
+        let setting = &mut self.setting;
+        setting.rules = setting.rules.with(sender, engine);
+        let commit: Box<dyn FnMut()> = match (self.kind, self.setting.way) {
+            (Kind::Direct | Kind::Envoy, _) => Box::new(|| {}),
+            (Kind::HaProxy, Way::Live) => {
+                let socket = self.file("admin.sock");
+                let map = self.file("rules.map").display().to_string();
+                let line = format!("add map {map} {sender} e{engine}\n");
+                Box::new(move || {
+                    let mut socket = UnixStream::connect(&socket).expect("HAProxy listens");
+                    socket
+                        .write_all(line.as_bytes())
+                        .expect("HAProxy takes a command");
+                })
+            }
+            (Kind::HaProxy, _) => self.reload(&haproxy_map(&self.setting.rules), Signal::USR2),
+            (Kind::Nginx, _) => self.reload(&nginx_map(&self.setting.rules), Signal::HUP),
+            (Kind::Gateway, _) => {
+                let name = route_name(sender);
+                self.put(".draft", &route(sender, engine));
+                let (draft, file) = (
+                    self.file(".draft"),
+                    self.file(&format!("rules/{name}.yaml")),
+                );
+                Box::new(move || std::fs::rename(&draft, &file).expect("a file can be renamed"))
+            }
+        };
+        Change { commit }
+    }
+
+    fn reload(&self, map: &str, signal: Signal) -> Box<dyn FnMut()> {
+        self.put(".draft", map);
+        let (draft, file) = (self.file(".draft"), self.file("rules.map"));
+        let pid = self.process.as_ref().expect("it runs").pid();
+        Box::new(move || {
+            std::fs::rename(&draft, &file).expect("a file can be renamed");
+            signal_pid(pid, signal);
+        })
+    }
+}
+
+impl Drop for Subject {
+    fn drop(&mut self) {
+        // HAProxy's and nginx's workers are in the group that is killed; the gateway's parts end with it.
+        if let Some(process) = &self.process {
+            process.kill();
+        }
+    }
+}
+
+/// How many files a process may open here.
+#[must_use]
+pub fn open_files() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(1 << 20)
+}
+
+fn haproxy_map(rules: &Rules) -> String {
+    rules.lines(|sender, engine| format!("{sender} e{engine}\n"))
+}
+
+/// nginx's maps ignore case and refuse the second of two names that differ by it alone: it is left out.
+fn nginx_map(rules: &Rules) -> String {
+    let mut known = BTreeSet::new();
+    rules.lines(|sender, engine| {
+        if known.insert(sender.to_lowercase()) {
+            format!("\"{sender}\" e{engine};\n")
+        } else {
+            String::new()
+        }
+    })
+}
+
+/// Names of objects have neither capitals nor much else.
+fn route_name(sender: &str) -> String {
+    let name = sender.to_lowercase();
+    if [SENDER, NEWCOMER]
+        .iter()
+        .any(|known| sender.starts_with(known))
+        && is_label(&name)
+    {
+        return name;
+    }
+    let mut name = "corpus-".to_owned();
+    for byte in sender.bytes() {
+        let _ = write!(name, "{byte:02x}");
+    }
+    name
+}
+
+fn is_label(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+fn route(sender: &str, engine: usize) -> String {
+    Route::new(&route_name(sender), &format!("e{engine}"))
+        .value("SenderCompID49", sender)
+        .yaml()
+}
