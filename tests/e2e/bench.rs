@@ -7,7 +7,7 @@ use fixgw_e2e::tool;
 use tempfile::TempDir;
 
 /// How long its shortest form may take where many tests run.
-const TIME_MAX: Duration = Duration::from_secs(120);
+const TIME_MAX: Duration = Duration::from_mins(2);
 
 #[test]
 fn the_shortest_comparison_compares_a_gateway_with_plain_envoy() {

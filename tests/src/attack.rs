@@ -36,7 +36,7 @@ pub struct Sample {
     pub is_logon: bool,
     /// Whether its BodyLength and CheckSum are right.
     pub is_sound: bool,
-    /// Its first SenderCompID.
+    /// Its first `SenderCompID`.
     pub sender: Option<String>,
 }
 

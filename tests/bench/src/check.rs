@@ -76,7 +76,7 @@ pub fn moved(then: &str, now: &str) -> Result<Moved, String> {
         moved.compared += 1;
         let apart = now.least > then.most || now.most < then.least;
         let differs = if COUNTS.contains(&now.metric.as_str()) {
-            now.median != then.median
+            (now.median - then.median).abs() > f64::EPSILON
         } else {
             apart && (now.median / then.median - 1.0).abs() > NOISE
         };

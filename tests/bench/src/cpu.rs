@@ -32,21 +32,27 @@ fn ran(task: &Path) -> Duration {
     Duration::from_nanos(ran.and_then(|nanos| nanos.parse().ok()).unwrap_or(0))
 }
 
-/// How long a processor was busy so far, whoever used it; a hundredth of a second is the least that it knows. What the machine below this
-/// one took away counts.
+/// How long a processor had nothing to do so far: the kernel measures it, and tells hundredths of a second. What the machine below this one
+/// took away is no part of it.
 #[must_use]
-pub fn busy(core: usize) -> Duration {
+pub fn idle(core: usize) -> Duration {
     let all = std::fs::read_to_string("/proc/stat").unwrap_or_default();
     let name = format!("cpu{core} ");
     let line = all.lines().find_map(|line| line.strip_prefix(&name));
-    let line = line.unwrap_or_default();
-    let fields: Vec<u64> = line
+    // Behind user, nice and system stand idle and iowait.
+    let fields = line
+        .unwrap_or_default()
         .split_ascii_whitespace()
-        .filter_map(|field| field.parse().ok())
-        .collect();
-    // All but idle and iowait; guests are within user.
-    let busy = [0, 1, 2, 5, 6, 7].iter().filter_map(|at| fields.get(*at));
-    Duration::from_millis(10 * busy.sum::<u64>())
+        .skip(3)
+        .take(2);
+    let hundredths: u64 = fields.filter_map(|field| field.parse::<u64>().ok()).sum();
+    Duration::from_millis(10 * hundredths)
+}
+
+/// Processor time so far of everybody in these namespaces: the comparison itself and all subjects.
+#[must_use]
+pub fn of_everybody_here() -> Duration {
+    of_processes(&all())
 }
 
 /// Memory of these processes in KiB, what they share counted once (PSS).
@@ -81,13 +87,18 @@ fn field(path: &str, name: &str) -> u64 {
 /// The processes of a process group.
 #[must_use]
 pub fn group(leader: u32) -> Vec<u32> {
+    let mut found = all();
+    found.retain(|pid| group_of(*pid) == Some(leader));
+    found.sort_unstable();
+    found
+}
+
+fn all() -> Vec<u32> {
     let Ok(entries) = std::fs::read_dir("/proc") else {
         return Vec::new();
     };
-    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
-    let mut found: Vec<u32> = pids.filter(|pid| group_of(*pid) == Some(leader)).collect();
-    found.sort_unstable();
-    found
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.collect()
 }
 
 fn group_of(pid: u32) -> Option<u32> {

@@ -36,7 +36,7 @@ const UNSENT_MAX: usize = 4 * 1_024 * 1_024;
 /// A Logon, or an answer to one, has fewer bytes.
 const LOGON_MAX: usize = 4 * 1_024;
 /// How long a set of sessions may take to be logged on, or to be gone.
-const SETTLE_MAX: Duration = Duration::from_secs(60);
+const SETTLE_MAX: Duration = Duration::from_mins(1);
 /// How long what is under way is waited for once nothing more is sent.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 
@@ -212,6 +212,8 @@ pub struct Load {
     trips: Vec<Trip>,
     seen: Seen,
     routes: bool,
+    /// Whether the next message goes when one is back.
+    answers: bool,
     server: ServerName<'static>,
     buffer: Vec<u8>,
 }
@@ -246,6 +248,7 @@ impl Load {
             trips: Vec::new(),
             seen: Seen::default(),
             routes: false,
+            answers: false,
             server,
             buffer: vec![0; READ_MAX],
         }
@@ -391,6 +394,35 @@ impl Load {
             self.clients.take(place);
         }
         answered
+    }
+
+    /// Sends messages back to back: one is under way on each session, and the next goes when it is back. `hook` is called all the
+    /// while with the time since the start.
+    pub fn back_to_back(
+        &mut self,
+        message: &[u8],
+        length: Duration,
+        hook: &mut dyn FnMut(&mut Self, u64),
+    ) {
+        message.clone_into(&mut self.message);
+        self.trips.clear();
+        let start = self.now();
+        for session in 0..self.sessions.len() {
+            let now = self.now();
+            self.say(self.sessions[session], now);
+        }
+        self.answers = true;
+        while self.now() - start < nanos(length) {
+            self.turn(Some(Duration::ZERO));
+            let since = self.now() - start;
+            hook(self, since);
+        }
+        self.answers = false;
+        let patience = self.now() + nanos(DRAIN_MAX);
+        while self.missing() > 0 && self.now() < patience {
+            self.turn(Some(Duration::from_millis(5)));
+        }
+        self.trips.clear();
     }
 
     /// Sends messages over all sessions in turn, as the plan says. `hook` is called all the while with the time since the start.
@@ -743,7 +775,10 @@ impl Load {
             Err(error) if is_later(&error) => {}
             Err(_) => return self.end_client(place),
         }
-        if self.clients.get(place).is_some_and(|it| it.tls.is_some()) {
+        if self.answers && self.clients.get(place).is_some_and(|it| it.due.is_empty()) {
+            let now = self.now();
+            self.say(place, now);
+        } else if self.clients.get(place).is_some_and(|it| it.tls.is_some()) {
             self.flush_client(place);
         }
     }

@@ -11,6 +11,7 @@ use std::time::Instant;
 use clap::{Parser, ValueEnum};
 use fixgw_bench::report::{self, Facts};
 use fixgw_bench::run::{Run, Scale, TABLES};
+use fixgw_bench::subject::Kind;
 use fixgw_bench::{check, scene, table};
 
 /// The gateway beside HAProxy, nginx and plain Envoy.
@@ -23,6 +24,9 @@ struct Arguments {
     /// These tables alone; repeatable
     #[arg(long, value_parser = TABLES)]
     table: Vec<String>,
+    /// These subjects alone; repeatable
+    #[arg(long, value_parser = Kind::ALL.map(Kind::name))]
+    subject: Vec<String>,
     /// Where README.md, results.csv and the plots are written [default: nowhere]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -61,15 +65,21 @@ fn main() -> ExitCode {
             .filter(|table| arguments.table.iter().any(|wanted| wanted == table))
             .collect();
     }
+    if !arguments.subject.is_empty() {
+        scale
+            .subjects
+            .retain(|kind| arguments.subject.iter().any(|it| it == kind.name()));
+    }
     let run = Run::new(scale, cores);
     let (kinds, scale) = (run.kinds().to_vec(), run.scale().clone());
-    let figures = run.all();
+    let (figures, disturbed) = run.all();
     print!("{}", report::tables(&figures));
     if let Some(out) = &arguments.out {
         let facts = Facts {
             command: arguments.command,
             scale,
             kinds,
+            disturbed,
             seconds: begun.elapsed().as_secs(),
         };
         report::write(out, &figures, &facts).expect("the results can be written");

@@ -7,8 +7,8 @@ use std::process::Command;
 use crate::figures::Figures;
 use crate::plot::Plot;
 use crate::run::{
-    ATTACKS, CHANGE, CONNECTS, CONNECTS_TLS, CORPUS, CPU_PER_CONNECT, CPU_PER_MESSAGE, LAST_ON,
-    MESSAGES, MESSAGES_TLS, P50, P99, P999, PER_SECOND, START, STORM, Scale, versions,
+    ATTACKS, CHANGE, CONNECTS, CONNECTS_TLS, CORPUS, CPU_PER_CONNECT, CPU_PER_MESSAGE, Disturbed,
+    LAST_ON, MESSAGES, MESSAGES_TLS, P50, P99, P999, PER_SECOND, START, STORM, Scale, versions,
 };
 use crate::subject::{Kind, open_files};
 use crate::table::{csv, markdown};
@@ -121,6 +121,8 @@ pub struct Facts {
     pub scale: Scale,
     /// Who was compared.
     pub kinds: Vec<Kind>,
+    /// How often others used the machine meanwhile.
+    pub disturbed: Disturbed,
     /// How long it took, seconds.
     pub seconds: u64,
 }
@@ -188,6 +190,13 @@ fn facts_table(facts: &Facts) -> String {
                 facts.scale.rounds,
                 facts.scale.window.as_millis(),
                 facts.scale.warm.as_millis()
+            ),
+        ),
+        (
+            "others used the machine".to_owned(),
+            format!(
+                "in {} rounds, which were made again; in {} that were not",
+                facts.disturbed.again, facts.disturbed.stayed
             ),
         ),
     ];

@@ -52,6 +52,10 @@ const fn alone(name: &'static str, unit: &'static str) -> Metric {
 
 /// Processor time of the subject for each message there and back.
 pub const CPU_PER_MESSAGE: Metric = compared("CPU per message", "µs");
+/// The same while each session's next message goes when the last is back: what is left without waking up.
+pub const CPU_BACK_TO_BACK: Metric = compared("CPU per message back to back", "µs");
+/// How many messages a second that comes to.
+pub const MESSAGES_PER_SECOND: Metric = compared("messages per second then", "");
 /// How much of it is not Envoy's.
 pub const CONTROL_CPU: Metric = alone("of it control plane", "µs");
 /// Half of the round trips take no longer.
@@ -106,6 +110,8 @@ pub struct Scale {
     pub rounds: usize,
     /// How long each time.
     pub window: Duration,
+    /// The same with TLS.
+    pub rounds_tls: usize,
     /// How long before that nothing is measured.
     pub warm: Duration,
     /// Sizes of messages, bytes.
@@ -124,6 +130,8 @@ pub struct Scale {
     pub change_rules: usize,
     /// Who is compared.
     pub subjects: Vec<Kind>,
+    /// Whether a round is made again in which others used the machine.
+    pub repeats: bool,
     /// Which tables are filled.
     pub tables: Vec<&'static str>,
 }
@@ -146,7 +154,8 @@ impl Scale {
     pub fn full() -> Self {
         Self {
             rounds: 5,
-            window: Duration::from_millis(1_500),
+            window: Duration::from_millis(1_200),
+            rounds_tls: 3,
             warm: Duration::from_millis(300),
             sizes: vec![150, 2_048],
             sessions: vec![1, 16, 256, 2_000],
@@ -156,6 +165,7 @@ impl Scale {
             changes: 3,
             change_rules: 10_000,
             subjects: Kind::ALL.to_vec(),
+            repeats: true,
             tables: TABLES.to_vec(),
         }
     }
@@ -188,6 +198,7 @@ impl Scale {
             rules: vec![10],
             subjects: vec![Kind::Direct, Kind::Envoy, Kind::Gateway],
             tables: vec![MESSAGES, CONNECTS],
+            repeats: false,
             ..Self::quick()
         }
     }
@@ -217,6 +228,18 @@ const CHANGE_ASK: Duration = Duration::from_millis(5);
 /// Rules of the runs that are not about rules.
 const RULES: usize = 1_000;
 
+/// The figures of one round of one subject.
+type Measured = Vec<(Metric, f64)>;
+
+/// Rounds in which others used the machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Disturbed {
+    /// So many were made again.
+    pub again: usize,
+    /// So many were not.
+    pub stayed: usize,
+}
+
 /// A moment within a measurement.
 #[derive(Clone, Copy)]
 struct Sample {
@@ -224,8 +247,36 @@ struct Sample {
     cpu: Duration,
     envoy: Duration,
     own: Duration,
-    busy: Duration,
+    idle: Duration,
     done: usize,
+}
+
+/// What others than the comparison may use of the machine in a round, as a part of one processor. (The kernel alone takes a tenth, which is nobody's:
+/// interrupts, and waking up.) A round in which they used more is made
+/// again.
+const OTHERS_MAX: f64 = 0.15;
+/// How long the comparison waits for others to have done, before such a round.
+const OTHERS_WAIT_MAX: Duration = Duration::from_mins(2);
+/// From then on rounds stay as they are.
+const AGAIN_UNTIL: Duration = Duration::from_mins(45);
+
+/// Who has used the two processors so far.
+struct Used {
+    /// This comparison.
+    ours: Duration,
+    /// Nobody.
+    idle: Duration,
+    at: Instant,
+}
+
+impl Used {
+    /// What others have used of the two from then until now, as a part of one.
+    fn others_until(&self, now: &Self) -> f64 {
+        let length = (now.at - self.at).as_secs_f64();
+        let ours = now.ours.saturating_sub(self.ours).as_secs_f64();
+        let idle = now.idle.saturating_sub(self.idle).as_secs_f64();
+        (2.0 * length - idle - ours) / length
+    }
 }
 
 /// A comparison under way.
@@ -236,6 +287,9 @@ pub struct Run {
     figures: Figures,
     kinds: Vec<Kind>,
     begun: Instant,
+    cores: Cores,
+    again: usize,
+    disturbed: usize,
 }
 
 impl Run {
@@ -259,6 +313,9 @@ impl Run {
             figures: Figures::default(),
             kinds,
             begun: Instant::now(),
+            cores,
+            again: 0,
+            disturbed: 0,
         }
     }
 
@@ -274,9 +331,9 @@ impl Run {
         &self.scale
     }
 
-    /// Makes all comparisons.
+    /// Makes all comparisons. Says also how many rounds were made again, and how many stayed though others used the machine.
     #[must_use]
-    pub fn all(mut self) -> Figures {
+    pub fn all(mut self) -> (Figures, Disturbed) {
         if self.wants(START) {
             self.starts();
         }
@@ -313,7 +370,48 @@ impl Run {
                 &self.kinds,
             );
         }
-        self.figures
+        let disturbed = Disturbed {
+            again: self.again,
+            stayed: self.disturbed,
+        };
+        (self.figures, disturbed)
+    }
+
+    /// Makes a round, and makes it again if others used the machine meanwhile.
+    fn round(&mut self, make: &mut dyn FnMut(&mut Self) -> Measured) -> Measured {
+        loop {
+            let before = self.used();
+            let made = make(self);
+            if before.others_until(&self.used()) <= OTHERS_MAX {
+                return made;
+            }
+            if !self.scale.repeats || self.begun.elapsed() > AGAIN_UNTIL {
+                self.disturbed += 1;
+                return made;
+            }
+            self.again += 1;
+            self.await_quiet();
+        }
+    }
+
+    fn used(&self) -> Used {
+        Used {
+            ours: cpu::of_everybody_here(),
+            idle: cpu::idle(self.cores.generator) + cpu::idle(self.cores.subject),
+            at: Instant::now(),
+        }
+    }
+
+    fn await_quiet(&self) {
+        const LOOK: Duration = Duration::from_millis(500);
+        let end = Instant::now() + OTHERS_WAIT_MAX;
+        while Instant::now() < end {
+            let before = self.used();
+            std::thread::sleep(LOOK);
+            if before.others_until(&self.used()) < OTHERS_MAX {
+                return;
+            }
+        }
     }
 
     fn wants(&self, table: &str) -> bool {
@@ -346,6 +444,11 @@ impl Run {
 
     fn messages(&mut self, subjects: &[Subject], tls: bool) {
         let table = if tls { MESSAGES_TLS } else { MESSAGES };
+        let rounds = if tls {
+            self.scale.rounds_tls
+        } else {
+            self.scale.rounds
+        };
         let subjects = subjects
             .iter()
             .filter(|it| !tls || it.kind() != Kind::Direct);
@@ -355,9 +458,10 @@ impl Run {
             for sessions in self.scale.sessions.clone() {
                 let load = format!("{size} B, {sessions} sessions");
                 self.say(&format!("{table}: {load}"));
-                for round in 0..self.scale.rounds {
+                for round in 0..rounds {
                     for subject in &subjects {
-                        let all = self.message_round(subject, tls, &message, sessions);
+                        let all = self
+                            .round(&mut |run| run.message_round(subject, tls, &message, sessions));
                         self.add((table, &load), subject.kind().name(), round, &all);
                     }
                 }
@@ -371,7 +475,7 @@ impl Run {
         tls: bool,
         message: &[u8],
         sessions: usize,
-    ) -> Vec<(Metric, f64)> {
+    ) -> Measured {
         let target = subject.target(tls);
         self.load.gather(&target, sessions, GATHER_AT_A_TIME, RULES);
         let missing_sessions = sessions - self.load.live();
@@ -395,11 +499,31 @@ impl Run {
             );
         });
         let samples = samples.into_inner();
+        let full = RefCell::new(Vec::new());
+        let times = [warm, warm + window];
+        let length = warm + window + Duration::from_millis(5);
+        self.load.back_to_back(message, length, &mut |load, since| {
+            sample_at(
+                &full,
+                subject,
+                self.setting.core,
+                &times,
+                since,
+                load.trips(),
+            );
+        });
+        let full = full.into_inner();
         let lost = self.load.take_seen();
         self.load.leave();
         let busy = exchanged.worked.as_secs_f64() / exchanged.length.as_secs_f64();
         let mut all = costs(&samples, subject, CPU_PER_MESSAGE);
         all.extend(round_trips(&exchanged, warm, window));
+        if let [first, last] = full[..] {
+            let length = (last.at - first.at).as_secs_f64();
+            let back = costs(&full, subject, CPU_BACK_TO_BACK);
+            all.extend(back.first());
+            all.push((MESSAGES_PER_SECOND, count(last.done - first.done) / length));
+        }
         all.extend(shares(&samples, subject));
         all.push((GENERATOR_SHARE, 100.0 * busy));
         let errors = missing_sessions + exchanged.missing + lost.lost + lost.misrouted;
@@ -416,13 +540,13 @@ impl Run {
                 if tls && subject.kind() == Kind::Direct {
                     continue;
                 }
-                let all = self.connect_round(subject, rules, tls);
+                let all = self.round(&mut |run| run.connect_round(subject, rules, tls));
                 self.add((table, &load), subject.kind().name(), round, &all);
             }
         }
     }
 
-    fn connect_round(&mut self, subject: &Subject, rules: usize, tls: bool) -> Vec<(Metric, f64)> {
+    fn connect_round(&mut self, subject: &Subject, rules: usize, tls: bool) -> Measured {
         let target = subject.target(tls);
         let (warm, window) = (self.scale.warm, self.scale.window);
         let mut visit = |pace| {
@@ -451,7 +575,9 @@ impl Run {
         let (full, seen_full) = visit(Pace::AtATime(CONNECTS_AT_A_TIME));
         if let [first, last] = full[..] {
             let length = (last.at - first.at).as_secs_f64();
-            let share = |from: Duration, to: Duration| 100.0 * (to - from).as_secs_f64() / length;
+            let share = |from: Duration, to: Duration| {
+                100.0 * to.saturating_sub(from).as_secs_f64() / length
+            };
             all.push((PER_SECOND, count(last.done - first.done) / length));
             if subject.kind() != Kind::Direct {
                 all.push((SATURATED, share(first.cpu, last.cpu)));
@@ -476,28 +602,33 @@ impl Run {
         self.say(&format!("{STORM}: {load}"));
         for round in 0..self.scale.rounds {
             for subject in subjects {
-                let pids = subject.pids();
-                cpu::forget_peaks(&pids);
-                let target = subject.target(false);
-                let before = cpu::of_processes(&pids);
-                let took = self
-                    .load
-                    .gather(&target, counterparties, counterparties, RULES);
-                let cpu = cpu::of_processes(&pids) - before;
-                let live = self.load.live();
-                let seen = self.load.take_seen();
-                let mut all = vec![(LAST_ON, millis(took))];
-                if subject.kind() != Kind::Direct {
-                    all.push((PEAK, mib(cpu::peak_kb(&pids))));
-                    let each = cpu.as_secs_f64() * 1e6 / count(counterparties);
-                    all.push((CPU_PER_CONNECT, each));
-                }
-                all.push((ERRORS, count(counterparties - live + seen.misrouted)));
-                self.load.leave();
-                self.load.take_seen();
+                let all = self.round(&mut |run| run.storm_round(subject, counterparties));
                 self.add((STORM, &load), subject.kind().name(), round, &all);
             }
         }
+    }
+
+    fn storm_round(&mut self, subject: &Subject, counterparties: usize) -> Measured {
+        let pids = subject.pids();
+        cpu::forget_peaks(&pids);
+        let target = subject.target(false);
+        let before = cpu::of_processes(&pids);
+        let took = self
+            .load
+            .gather(&target, counterparties, counterparties, RULES);
+        let cpu = cpu::of_processes(&pids).saturating_sub(before);
+        let live = self.load.live();
+        let seen = self.load.take_seen();
+        let mut all = vec![(LAST_ON, millis(took))];
+        if subject.kind() != Kind::Direct {
+            all.push((PEAK, mib(cpu::peak_kb(&pids))));
+            let each = cpu.as_secs_f64() * 1e6 / count(counterparties);
+            all.push((CPU_PER_CONNECT, each));
+        }
+        all.push((ERRORS, count(counterparties - live + seen.misrouted)));
+        self.load.leave();
+        self.load.take_seen();
+        all
     }
 
     fn starts(&mut self) {
@@ -513,28 +644,33 @@ impl Run {
                     if kind == Kind::Direct {
                         continue;
                     }
-                    let (subject, took) = Subject::start(kind, &self.setting, &mut self.load);
-                    let memory = cpu::memory_kb(&subject.pids());
-                    let mut all = vec![(START_UP, millis(took)), (MEMORY, mib(memory))];
-                    if kind == Kind::Gateway {
-                        let others = cpu::memory_kb(&subject.part(false));
-                        all.push((alone("of it not Envoy's", "MiB"), mib(others)));
-                    }
-                    if Some(&rules) == self.scale.rules.first() {
-                        let target = subject.target(false);
-                        self.load
-                            .gather(&target, MEMORY_SESSIONS, GATHER_AT_A_TIME, rules);
-                        let live = self.load.live();
-                        let more = cpu::memory_kb(&subject.pids()).saturating_sub(memory);
-                        all.push((PER_SESSION, count_u64(more) / count(live.max(1))));
-                        self.load.leave();
-                    }
-                    drop(subject);
-                    self.load.forget();
+                    let all = self.round(&mut |run| run.start_round(kind, rules));
                     self.add((START, &load), kind.name(), round, &all);
                 }
             }
         }
+    }
+
+    fn start_round(&mut self, kind: Kind, rules: usize) -> Measured {
+        let (subject, took) = Subject::start(kind, &self.setting, &mut self.load);
+        let memory = cpu::memory_kb(&subject.pids());
+        let mut all = vec![(START_UP, millis(took)), (MEMORY, mib(memory))];
+        if kind == Kind::Gateway {
+            let others = cpu::memory_kb(&subject.part(false));
+            all.push((alone("of it not Envoy's", "MiB"), mib(others)));
+        }
+        if Some(&rules) == self.scale.rules.first() {
+            let target = subject.target(false);
+            self.load
+                .gather(&target, MEMORY_SESSIONS, GATHER_AT_A_TIME, rules);
+            let live = self.load.live();
+            let more = cpu::memory_kb(&subject.pids()).saturating_sub(memory);
+            all.push((PER_SESSION, count_u64(more) / count(live.max(1))));
+            self.load.leave();
+        }
+        drop(subject);
+        self.load.forget();
+        all
     }
 
     fn changes(&mut self) {
@@ -566,14 +702,18 @@ impl Run {
             };
             let (mut subject, _) = Subject::start(kind, &setting, &mut self.load);
             let target = subject.target(false);
+            let mut newcomer = 0;
             for round in 0..self.scale.changes {
-                // Those of the round before that were lost come again, so that each change meets as many.
-                self.load.leave();
-                let rules = self.scale.change_rules;
-                self.load
-                    .gather(&target, CHANGE_SESSIONS, GATHER_AT_A_TIME, rules);
-                self.load.take_seen();
-                let all = self.change_round(&mut subject, round);
+                let all = self.round(&mut |run| {
+                    // Those that were lost by the change before come again, so that each change meets as many.
+                    run.load.leave();
+                    let rules = run.scale.change_rules;
+                    run.load
+                        .gather(&target, CHANGE_SESSIONS, GATHER_AT_A_TIME, rules);
+                    run.load.take_seen();
+                    newcomer += 1;
+                    run.change_round(&mut subject, newcomer)
+                });
                 self.add((CHANGE, &load), name, round, &all);
             }
             self.load.leave();
@@ -582,9 +722,9 @@ impl Run {
         }
     }
 
-    fn change_round(&mut self, subject: &mut Subject, round: usize) -> Vec<(Metric, f64)> {
-        let sender = format!("{}{round}", crate::load::NEWCOMER);
-        let engine = round % crate::load::ENGINES;
+    fn change_round(&mut self, subject: &mut Subject, newcomer: usize) -> Measured {
+        let sender = format!("{}{newcomer}", crate::load::NEWCOMER);
+        let engine = newcomer % crate::load::ENGINES;
         let mut change = subject.admit(&sender, engine);
         let target = subject.target(false);
         let message = message(150);
@@ -652,7 +792,7 @@ fn sample_at(
             cpu: cpu::of_processes(&pids),
             envoy: cpu::of_processes(&subject.part(true)),
             own: cpu::of_this_thread(),
-            busy: cpu::busy(core),
+            idle: cpu::idle(core),
             at: Instant::now(),
             done,
         });
@@ -660,14 +800,15 @@ fn sample_at(
 }
 
 /// What was spent between two samples.
-fn costs(samples: &[Sample], subject: &Subject, each: Metric) -> Vec<(Metric, f64)> {
+fn costs(samples: &[Sample], subject: &Subject, each: Metric) -> Measured {
     let [first, last] = samples else {
         return Vec::new();
     };
     if subject.kind() == Kind::Direct {
         return Vec::new();
     }
-    let (cpu, envoy) = (last.cpu - first.cpu, last.envoy - first.envoy);
+    let cpu = last.cpu.saturating_sub(first.cpu);
+    let envoy = last.envoy.saturating_sub(first.envoy);
     let done = count((last.done - first.done).max(1));
     let mut all = vec![(each, cpu.as_secs_f64() * 1e6 / done)];
     if subject.kind() == Kind::Gateway {
@@ -678,7 +819,7 @@ fn costs(samples: &[Sample], subject: &Subject, each: Metric) -> Vec<(Metric, f6
 }
 
 /// How full the subject's processor was between two samples, and how much of it others used.
-fn shares(samples: &[Sample], subject: &Subject) -> Vec<(Metric, f64)> {
+fn shares(samples: &[Sample], subject: &Subject) -> Measured {
     let [first, last] = samples else {
         return Vec::new();
     };
@@ -686,21 +827,24 @@ fn shares(samples: &[Sample], subject: &Subject) -> Vec<(Metric, f64)> {
         return Vec::new();
     }
     let length = (last.at - first.at).as_secs_f64();
-    let cpu = last.cpu - first.cpu;
-    let others = (last.busy - first.busy).saturating_sub(cpu);
+    let cpu = last.cpu.saturating_sub(first.cpu);
+    let others = length - last.idle.saturating_sub(first.idle).as_secs_f64() - cpu.as_secs_f64();
     vec![
         (SUBJECT_SHARE, 100.0 * cpu.as_secs_f64() / length),
-        (OTHERS_SHARE, 100.0 * others.as_secs_f64() / length),
+        (OTHERS_SHARE, (100.0 * others / length).max(0.0)),
     ]
 }
 
 /// The round trips of what was due within the window, but for the moments in which the processors were looked at.
-fn round_trips(exchanged: &Exchanged, warm: Duration, window: Duration) -> Vec<(Metric, f64)> {
+fn round_trips(exchanged: &Exchanged, warm: Duration, window: Duration) -> Measured {
     const AROUND: Duration = Duration::from_millis(20);
     let Some(start) = exchanged.trips.iter().map(|trip| trip.due).min() else {
         return Vec::new();
     };
-    let (from, to) = (nanos(warm + AROUND), nanos(warm + window - AROUND));
+    let (from, to) = (
+        nanos(warm + AROUND),
+        nanos((warm + window).saturating_sub(AROUND)),
+    );
     let within = |trip: &&Trip| trip.due - start >= from && trip.due - start < to;
     let trips = exchanged.trips.iter().filter(within);
     let mut took: Vec<u64> = trips.map(|trip| trip.took).collect();

@@ -1,6 +1,6 @@
 //! Who is compared, how is each of them set up and started, and how are its rules changed?
 //!
-//! Each does the same: routes counterparties by SenderCompID to the engine that its rules name, on one processor, with one worker. Plain
+//! Each does the same: routes counterparties by `SenderCompID` to the engine that its rules name, on one processor, with one worker. Plain
 //! Envoy and the direct connection have no rules: they say what is left without the gateway's job.
 
 use std::collections::BTreeSet;
@@ -34,7 +34,7 @@ const NGINX_SCRIPT: &str = include_str!("../config/fix.js");
 const ENVOY: &str = include_str!("../config/envoy.yaml");
 
 /// How long a subject may take to answer its first Logon.
-const START_MAX: Duration = Duration::from_secs(60);
+const START_MAX: Duration = Duration::from_mins(1);
 /// How often it is asked.
 const START_LOOK: Duration = Duration::from_millis(5);
 
