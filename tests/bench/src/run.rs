@@ -256,9 +256,9 @@ struct Sample {
 /// again.
 const OTHERS_MAX: f64 = 0.15;
 /// How long the comparison waits for others to have done, before such a round.
-const OTHERS_WAIT_MAX: Duration = Duration::from_mins(2);
-/// From then on rounds stay as they are.
-const AGAIN_UNTIL: Duration = Duration::from_mins(45);
+const OTHERS_WAIT_MAX: Duration = Duration::from_secs(30);
+/// How long it waits so, and makes rounds again, in all; from then on rounds stay as they are.
+const AGAIN_MAX: Duration = Duration::from_mins(15);
 
 /// Who has used the two processors so far.
 struct Used {
@@ -289,6 +289,7 @@ pub struct Run {
     begun: Instant,
     cores: Cores,
     again: usize,
+    spent_again: Duration,
     disturbed: usize,
 }
 
@@ -315,6 +316,7 @@ impl Run {
             begun: Instant::now(),
             cores,
             again: 0,
+            spent_again: Duration::ZERO,
             disturbed: 0,
         }
     }
@@ -385,12 +387,13 @@ impl Run {
             if before.others_until(&self.used()) <= OTHERS_MAX {
                 return made;
             }
-            if !self.scale.repeats || self.begun.elapsed() > AGAIN_UNTIL {
+            if !self.scale.repeats || self.spent_again > AGAIN_MAX {
                 self.disturbed += 1;
                 return made;
             }
             self.again += 1;
             self.await_quiet();
+            self.spent_again += before.at.elapsed();
         }
     }
 

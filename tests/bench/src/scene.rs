@@ -12,6 +12,9 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 /// Set where the namespaces are there.
 const INSIDE: &str = "FIXGW_BENCH_INSIDE";
 
+/// What the first process does: waits for the comparison, and ends at a signal.
+const FIRST: &str = "trap 'exit 130' INT TERM HUP; \"$0\" \"$@\" & wait $!";
+
 /// What the network of its own is told: ports enough that none comes again within a minute, and room for a storm.
 const NETWORK: [(&str, &str); 3] = [
     ("net/ipv4/ip_local_port_range", "10000 65535"),
@@ -39,7 +42,9 @@ pub fn enter() {
     command.args(["--user", "--map-root-user", "--net", "--mount"]);
     // `unshare` itself may be killed: what it started asks to be killed then.
     command.args(["--pid", "--fork", "--kill-child", "--mount-proc", "--"]);
-    command.arg(this).args(std::env::args_os().skip(1));
+    // The first process of a namespace hears no signal that it does not ask for, so a shell asks; all others end with it.
+    command.args(["sh", "-c", FIRST]).arg(this);
+    command.args(std::env::args_os().skip(1));
     let error = command.env(INSIDE, "yes").exec();
     panic!("`unshare` cannot be run: {error}");
 }
