@@ -1,6 +1,6 @@
 # What people type. The work is in scripts/, one script for each; each sets up what it needs.
 .DEFAULT_GOAL := help
-.PHONY: help demo kube-demo up test test-kubernetes build images bench bench-peers attack attack-haproxy faults faults-kubernetes fuzz fmt generate clean clean-tools
+.PHONY: help demo kube-demo up test test-kubernetes build images bench bench-peers bench-check attack attack-haproxy faults faults-kubernetes fuzz fmt generate clean clean-tools
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,8 +32,11 @@ images: build ## the file trees of the container images, in target/images; docs/
 bench: ## the figures
 	@scripts/bench
 
-bench-peers: ## the gateway beside HAProxy, nginx and plain Envoy: ratios, into docs/benchmarks; about 25 minutes (BENCH_SCALE=quick: three)
+bench-peers: ## the gateway beside HAProxy, nginx and plain Envoy: ratios, into docs/benchmarks; about 30 minutes (BENCH_SCALE=quick: five)
 	@scripts/bench-peers
+
+bench-check: ## which of those ratios have moved since the committed figures by more than the noise; about five minutes
+	@scripts/bench-check
 
 attack: ## a thousand slow, silent and resetting clients beside honest sessions, for five minutes; prints figures
 	@scripts/attack

@@ -40,10 +40,10 @@ struct Arguments {
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 enum Size {
-    /// About 25 minutes
+    /// About half an hour
     #[default]
     Full,
-    /// Two or three
+    /// About five minutes
     Quick,
     /// A few seconds, to see that it works
     Smoke,

@@ -149,12 +149,12 @@ pub const TABLES: [&str; 8] = [
 ];
 
 impl Scale {
-    /// What the committed figures are made with: about 25 minutes.
+    /// What the committed figures are made with: about half an hour.
     #[must_use]
     pub fn full() -> Self {
         Self {
             rounds: 5,
-            window: Duration::from_millis(1_200),
+            window: Duration::from_secs(1),
             rounds_tls: 3,
             warm: Duration::from_millis(300),
             sizes: vec![150, 2_048],
@@ -170,7 +170,7 @@ impl Scale {
         }
     }
 
-    /// Two or three minutes, for somebody who wants to see something move.
+    /// About five minutes, for somebody who wants to see something move.
     #[must_use]
     pub fn quick() -> Self {
         Self {
@@ -258,7 +258,7 @@ const OTHERS_MAX: f64 = 0.15;
 /// How long the comparison waits for others to have done, before such a round.
 const OTHERS_WAIT_MAX: Duration = Duration::from_secs(30);
 /// How long it waits so, and makes rounds again, in all; from then on rounds stay as they are.
-const AGAIN_MAX: Duration = Duration::from_mins(15);
+const AGAIN_MAX: Duration = Duration::from_mins(10);
 
 /// Who has used the two processors so far.
 struct Used {
