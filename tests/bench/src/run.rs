@@ -256,9 +256,9 @@ struct Sample {
 /// again.
 const OTHERS_MAX: f64 = 0.15;
 /// How long the comparison waits for others to have done, before such a round.
-const OTHERS_WAIT_MAX: Duration = Duration::from_secs(30);
+const OTHERS_WAIT_MAX: Duration = Duration::from_secs(15);
 /// How long it waits so, and makes rounds again, in all; from then on rounds stay as they are.
-const AGAIN_MAX: Duration = Duration::from_mins(10);
+const AGAIN_MAX: Duration = Duration::from_mins(5);
 
 /// Who has used the two processors so far.
 struct Used {
