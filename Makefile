@@ -32,7 +32,7 @@ images: build ## the file trees of the container images, in target/images; docs/
 bench: ## the figures
 	@scripts/bench
 
-bench-peers: ## the gateway beside HAProxy, nginx and plain Envoy: ratios, into docs/benchmarks; about 30 minutes (BENCH_SCALE=quick: five)
+bench-peers: ## the gateway beside HAProxy, nginx and plain Envoy: ratios, into docs/benchmarks; about 15 minutes (BENCH_SCALE=quick: five)
 	@scripts/bench-peers
 
 bench-check: ## which of those ratios have moved since the committed figures by more than the noise; about five minutes

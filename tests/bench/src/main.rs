@@ -40,7 +40,7 @@ struct Arguments {
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 enum Size {
-    /// About half an hour
+    /// About a quarter of an hour
     #[default]
     Full,
     /// About five minutes

@@ -110,8 +110,8 @@ pub struct Scale {
     pub rounds: usize,
     /// How long each time.
     pub window: Duration,
-    /// The same with TLS.
-    pub rounds_tls: usize,
+    /// Numbers of sessions with TLS, and messages of the first size alone.
+    pub sessions_tls: Vec<usize>,
     /// How long before that nothing is measured.
     pub warm: Duration,
     /// Sizes of messages, bytes.
@@ -149,20 +149,20 @@ pub const TABLES: [&str; 8] = [
 ];
 
 impl Scale {
-    /// What the committed figures are made with: about half an hour.
+    /// What the committed figures are made with: about a quarter of an hour.
     #[must_use]
     pub fn full() -> Self {
         Self {
-            rounds: 5,
-            window: Duration::from_secs(1),
-            rounds_tls: 3,
+            rounds: 3,
+            window: Duration::from_millis(900),
+            sessions_tls: vec![1, 16, 256],
             warm: Duration::from_millis(300),
             sizes: vec![150, 2_048],
             sessions: vec![1, 16, 256, 2_000],
             rules: vec![10, 1_000, 10_000],
             storm: 5_000,
             starts: 3,
-            changes: 3,
+            changes: 2,
             change_rules: 10_000,
             subjects: Kind::ALL.to_vec(),
             repeats: true,
@@ -178,6 +178,7 @@ impl Scale {
             window: Duration::from_millis(700),
             sizes: vec![150],
             sessions: vec![16, 256],
+            sessions_tls: vec![16],
             rules: vec![10, 1_000],
             storm: 1_000,
             starts: 1,
@@ -258,7 +259,7 @@ const OTHERS_MAX: f64 = 0.15;
 /// How long the comparison waits for others to have done, before such a round.
 const OTHERS_WAIT_MAX: Duration = Duration::from_secs(15);
 /// How long it waits so, and makes rounds again, in all; from then on rounds stay as they are.
-const AGAIN_MAX: Duration = Duration::from_mins(5);
+const AGAIN_MAX: Duration = Duration::from_mins(1);
 
 /// Who has used the two processors so far.
 struct Used {
@@ -447,21 +448,21 @@ impl Run {
 
     fn messages(&mut self, subjects: &[Subject], tls: bool) {
         let table = if tls { MESSAGES_TLS } else { MESSAGES };
-        let rounds = if tls {
-            self.scale.rounds_tls
-        } else {
-            self.scale.rounds
-        };
         let subjects = subjects
             .iter()
             .filter(|it| !tls || it.kind() != Kind::Direct);
         let subjects: Vec<&Subject> = subjects.collect();
-        for size in self.scale.sizes.clone() {
+        let (mut sizes, mut counts) = (self.scale.sizes.clone(), self.scale.sessions.clone());
+        if tls {
+            sizes.truncate(1);
+            counts.clone_from(&self.scale.sessions_tls);
+        }
+        for size in sizes {
             let message = message(size);
-            for sessions in self.scale.sessions.clone() {
+            for sessions in counts.clone() {
                 let load = format!("{size} B, {sessions} sessions");
                 self.say(&format!("{table}: {load}"));
-                for round in 0..rounds {
+                for round in 0..self.scale.rounds {
                     for subject in &subjects {
                         let all = self
                             .round(&mut |run| run.message_round(subject, tls, &message, sessions));

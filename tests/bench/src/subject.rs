@@ -407,8 +407,13 @@ impl Subject {
             .and_then(Path::parent)
             .unwrap_or(Path::new("/usr"));
         let modules = modules.join("lib/nginx/modules");
+        // HAProxy counts counterparties, nginx both ends of each.
+        let connections = match self.kind {
+            Kind::HaProxy => files / 2 - 500,
+            _ => files - 100,
+        };
         let edits = [
-            ("@CONNECTIONS@", (files / 2 - 500).to_string()),
+            ("@CONNECTIONS@", connections.to_string()),
             ("@FILES_MAX@", files.to_string()),
             ("@FILES@", self.files.path().display().to_string()),
             ("@HARD_STOP@", hard_stop),
