@@ -134,10 +134,10 @@ NGINX_PACKAGES=(nginx libnginx-mod-stream libnginx-mod-stream-js)
 # The versions that apt-get would fetch, or nothing.
 nginx_versions() { apt-cache policy "${NGINX_PACKAGES[@]}" 2>/dev/null | sed -nE 's/^ +Candidate: //p'; }
 
-nginx_dir() { printf '%s/nginx/%s\n' "$TOOLS_CACHE" "$(hash_text "${NGINX_PACKAGES[@]}" "$(nginx_versions)")"; }
+nginx_dir() { printf '%s/nginx/%s\n' "$TOOLS_CACHE" "$(hash_text "${NGINX_PACKAGES[@]}" "$(nginx_versions)" unpacked)"; }
 
 # FIXGW_NGINX if it is set, else Debian's, unpacked.
-nginx_path() { printf '%s\n' "${FIXGW_NGINX:-$(nginx_dir)/root/usr/sbin/nginx}"; }
+nginx_path() { printf '%s\n' "${FIXGW_NGINX:-$(nginx_dir)/usr/sbin/nginx}"; }
 
 # kubernetes_dir MODULE: where what is built from it lies.
 kubernetes_dir() {

@@ -14,7 +14,7 @@ use crate::subject::{Kind, open_files};
 use crate::table::{csv, markdown};
 
 /// The words around the figures.
-const METHOD: &str = include_str!("../method.md");
+const METHOD: &str = include_str!("../method.txt");
 
 /// Where a table stands in them.
 const PLACES: [(&str, &str); 9] = [
