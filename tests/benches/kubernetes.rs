@@ -55,8 +55,8 @@ const FLOCK: usize = 200;
 const SETTLING_MS: f64 = 250.0;
 /// Nothing is changed for so long.
 const QUIET: Duration = Duration::from_mins(1);
-/// Statuses count as written when none was for so long.
-const SILENCE: Duration = Duration::from_secs(3);
+/// Statuses count as written when none was for so long: a replica that has only begun waits for gateways for seven seconds.
+const SILENCE: Duration = Duration::from_secs(10);
 /// All statuses are written within it: 50 a second, and as long again.
 const STATUSES_MAX: Duration = Duration::from_mins(8);
 /// Old tables are deleted within it.
