@@ -148,6 +148,7 @@ impl Pipeline {
             }
         }
         let pause = self.settle.paused().map(pause_message);
+        self.rules.advise();
         let stands = self.rules.messages().chain(self.targets.messages());
         let standing = self.standing.change(stands.cloned().chain(pause).collect());
         outcome.messages = in_order(once, standing);

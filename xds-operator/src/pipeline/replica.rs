@@ -164,7 +164,14 @@ impl Replica {
     /// When to call [`Replica::advance`], if nothing happens until then.
     #[must_use]
     pub fn deadline_ms(&self) -> Option<u64> {
-        self.settle.deadline_ms()
+        // At once, when there is nothing more urgent.
+        let advises = self.has_to_advise().then_some(0);
+        advises.or_else(|| self.settle.deadline_ms())
+    }
+
+    fn has_to_advise(&self) -> bool {
+        let advises = self.rules.as_ref().is_some_and(Rules::has_to_advise);
+        advises && self.proposal().is_none()
     }
 
     /// Does what is due. `wall_ms` counts from 1970. To be called after each event and at each deadline.
@@ -192,6 +199,13 @@ impl Replica {
         let waits = self.settle.holds_back() || self.proposal().is_some();
         if let Some(published) = &self.published {
             pass.snapshot = self.targets.translate(published, change, waits);
+        }
+        // What is to be served does not wait for it.
+        if pass.snapshot.is_none()
+            && self.has_to_advise()
+            && let Some(rules) = &mut self.rules
+        {
+            rules.advise();
         }
         let pause = self.settle.paused().map(pause_message);
         let of_rules = self.rules.iter().flat_map(Rules::messages);

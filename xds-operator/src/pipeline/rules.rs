@@ -13,6 +13,13 @@ use super::{Change, advice, validate};
 use crate::message::{About, Message};
 use crate::world::RulesHalf;
 
+/// Whether there is advice to be given that nobody has thought about yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Advises {
+    Later,
+    Done,
+}
+
 /// The rules, and what stands about them.
 #[derive(Debug)]
 pub(super) struct Rules {
@@ -27,6 +34,9 @@ pub(super) struct Rules {
     /// The newest revision that proxies hold, where it is newer than the one in force.
     surpassed: Option<u64>,
     messages: Vec<Message>,
+    /// What is advised of what was well formed when it was looked at last, or is not looked at yet.
+    advice: Vec<Message>,
+    advises: Advises,
     verdicts: Arc<Verdicts>,
     /// What was well formed when it was looked at last.
     valid: Arc<Candidate>,
@@ -48,6 +58,8 @@ impl Rules {
             confirmed: false,
             surpassed: None,
             messages: Vec::new(),
+            advice: Vec::new(),
+            advises: Advises::Done,
             verdicts: Arc::default(),
             valid: Arc::default(),
         }
@@ -59,7 +71,27 @@ impl Rules {
 
     /// What stands about them.
     pub(super) fn messages(&self) -> impl Iterator<Item = &Message> {
-        self.messages.iter()
+        // What is advised supposes that what is written takes effect.
+        let conflict = |message: &Message| message.about == About::Conflict;
+        let advice = if self.messages.iter().any(conflict) {
+            &[][..]
+        } else {
+            &self.advice
+        };
+        self.messages.iter().chain(advice)
+    }
+
+    /// Whether there is something to think about.
+    pub(super) fn has_to_advise(&self) -> bool {
+        self.advises == Advises::Later
+    }
+
+    /// Thinks about what is to be advised. No table needs to wait for it.
+    pub(super) fn advise(&mut self) {
+        if self.advises == Advises::Later {
+            self.advises = Advises::Done;
+            self.advice = advice::advice(&self.valid);
+        }
     }
 
     /// What is held against objects.
@@ -81,7 +113,7 @@ impl Rules {
     ) -> Change {
         let validated = validate::validate_anew(&half.sessions, &self.valid);
         self.valid = validated.rules.clone();
-        let advice = advice::advice(&validated.rules);
+        self.advises = Advises::Later;
         let before = self.in_force.as_deref();
         let Acceptance {
             accepted,
@@ -91,11 +123,6 @@ impl Rules {
         } = accept::accept(before, half, validated, self.policy);
         self.messages = messages;
         self.verdicts = Arc::new(verdicts);
-        // What is advised supposes that what is written takes effect.
-        let conflict = |message: &Message| message.about == About::Conflict;
-        if !self.messages.iter().any(conflict) {
-            self.messages.extend(advice);
-        }
         let restored = self.restored.take();
         self.confirmed = accepted.is_some() && !carried;
         let published = before.map(|it| &it.table);
