@@ -137,10 +137,14 @@ fn of_one(name: &str) -> watcher::Config {
 
 /// How anything is watched. Each watch has a time of its own, or all of every replica would be asked for within one second.
 pub(crate) fn watch_config() -> watcher::Config {
-    let span = u64::from(WATCH_S.end() - WATCH_S.start() + 1);
-    let beyond = RandomState::new().hash_one(0) % span;
+    let beyond = random_below(u64::from(WATCH_S.end() - WATCH_S.start() + 1));
     let seconds = WATCH_S.start() + u32::try_from(beyond).unwrap_or(0);
     watcher::Config::default().timeout(seconds)
+}
+
+/// A number below `bound`, so that several of us do not do the same thing at one moment.
+fn random_below(bound: u64) -> u64 {
+    RandomState::new().hash_one(0) % bound
 }
 
 /// A list that does not have the object says that there is none, whether or not its deletion was seen.

@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use tokio_stream::StreamExt as _;
 
 use self::machine::{Machine, Outcome, Seen, Step, TIMES, Written};
-use super::{FIELD_MANAGER, Patience, RequestError, watch_one};
+use super::{FIELD_MANAGER, Patience, RequestError, random_below, watch_one};
 use crate::wait::millis;
 
 /// How long one request may take: a second attempt shall have time before the deadline.
@@ -179,7 +179,7 @@ impl Office {
         let lease = watch_one(self.api.clone(), &self.name);
         let mut lease = pin!(lease.backoff(Patience::default()));
         loop {
-            let step = self.machine.step(self.now_ms(), jitter());
+            let step = self.machine.step(self.now_ms(), random_below(JITTER_MS));
             self.announce();
             let Step::Wait(until) = step else {
                 tokio::select! {
@@ -323,10 +323,6 @@ impl Office {
             self.failed = Some(what);
         }
     }
-}
-
-fn jitter() -> u64 {
-    RandomState::new().hash_one(0) % JITTER_MS
 }
 
 /// What is written. The times are for people alone: nobody of us believes them.

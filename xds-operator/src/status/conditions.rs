@@ -564,10 +564,7 @@ impl<'k> View<'k> {
         held: &HeldStatus,
         before: &'b FIXSessionStatus,
         accepted: Said,
-    ) -> Wanted<'b>
-    where
-        'k: 'b,
-    {
+    ) -> Wanted<'b> {
         let (of, see) = (accepted.reason, "see Accepted");
         let programmed = if of == reason::PAUSED {
             Said::new(NO, reason::PAUSED, accepted.message.clone())
@@ -594,10 +591,7 @@ impl<'k> View<'k> {
         name: &ObjectName,
         held: &HeldStatus,
         before: &'b FIXSessionStatus,
-    ) -> Wanted<'b>
-    where
-        'k: 'b,
-    {
+    ) -> Wanted<'b> {
         let stays = self.in_force(name).is_some();
         let message = self.verdict(name).map_or_else(
             || format!("the object cannot be read; {}", mended(stays)),
@@ -613,10 +607,7 @@ impl<'k> View<'k> {
         held: &HeldStatus,
         before: &'b FIXSessionStatus,
         why: &str,
-    ) -> Wanted<'b>
-    where
-        'k: 'b,
-    {
+    ) -> Wanted<'b> {
         let why = if why.is_empty() {
             String::new()
         } else {
@@ -636,10 +627,7 @@ impl<'k> View<'k> {
         name: &ObjectName,
         held: &HeldStatus,
         before: &'b FIXSessionStatus,
-    ) -> Wanted<'b>
-    where
-        'k: 'b,
-    {
+    ) -> Wanted<'b> {
         let message = if self.in_force(name).is_some() {
             "the object is being deleted, and its route is in force until that is published"
         } else {
@@ -656,10 +644,7 @@ impl<'k> View<'k> {
         generation: i64,
         conditions: Vec<(&'static str, Said)>,
         before: &'b FIXSessionStatus,
-    ) -> Wanted<'b>
-    where
-        'k: 'b,
-    {
+    ) -> Wanted<'b> {
         let programmed = conditions.iter().find(|(of, _)| *of == PROGRAMMED);
         let programmed = programmed.map_or("", |(_, said)| said.reason);
         let was_programmed = before.observed_generation == Some(generation)
