@@ -1,15 +1,19 @@
 //! What if replicas differ: while a new version takes the place of the old one, and when one of them is behind?
 
+use std::time::Duration;
+
 use fixgw_e2e::cluster::{RELEASE_NAMESPACE, RunningPod};
 use fixgw_e2e::echo::EchoEngine;
 use fixgw_e2e::inside::inside;
 use fixgw_e2e::process::{EVENT_WAIT_MAX, wait_until};
 use serde_json::json;
 
-use super::scene::{PROBE, Scene, attacked, host, service, sized};
+use super::scene::{PROBE, STANDS_ASIDE, Scene, attacked, host, service, sized};
 
 /// So often it is looked whether something was taken back.
 const ROUNDS: usize = 20;
+/// A replica stands aside 34 s after it was answered last, at the latest.
+const ASIDE_MAX: Duration = Duration::from_secs(60);
 const OPERATOR: &str = "/apis/apps/v1/namespaces/fix-system/deployments/fix-gateway-operator";
 
 /// Kills a replica, and waits until it was started again.
@@ -116,10 +120,7 @@ fn a_replica_that_alone_hears_nothing_sends_its_gateways_to_the_other_and_serves
 
                 scene.relay.freeze(deaf.address.into());
                 let deaf_alone = [(deaf.clone(), process.clone())];
-                scene.wait_said(
-                    &deaf_alone,
-                    "does not hear the API server, and another one does",
-                );
+                scene.wait_said_within(ASIDE_MAX, &deaf_alone, STANDS_ASIDE);
                 scene.cluster.wait_object(
                     &format!("/api/v1/namespaces/{}/pods/{}", deaf.name.0, deaf.name.1),
                     "not to be ready",

@@ -14,7 +14,7 @@ use fixgw_e2e::flock::{self, Account, Flock, Fold};
 use fixgw_e2e::inside::HOST;
 use fixgw_e2e::memory::Memory;
 use fixgw_e2e::peer::{Peer, Session};
-use fixgw_e2e::process::{Process, journal, wait_until, wait_until_for};
+use fixgw_e2e::process::{EVENT_WAIT_MAX, Process, journal, wait_until, wait_until_for};
 use fixgw_e2e::raw::RawClient;
 use fixgw_e2e::tap::Tap;
 use fixgw_e2e::told;
@@ -28,6 +28,8 @@ use crate::{GROUP, sessions};
 const QUICKFIX: &str = "QUICKFIX";
 /// The CompID of those who ask what the table says. Others begin so.
 pub(super) const PROBE: &str = "PROBE";
+/// What a replica says that sends its gateways to another one.
+pub(super) const STANDS_ASIDE: &str = "does not hear the API server, and another one does";
 /// Connections of a probe to each gateway: so many that no worker is left out.
 const PROBES: usize = 4;
 /// Port of each Service.
@@ -406,7 +408,17 @@ impl Scene<'_> {
 
     /// Waits until one of these processes has said this.
     pub(super) fn wait_said(&self, processes: &[(RunningPod, Arc<Process>)], text: &str) {
-        wait_until(&format!("an operator to say `{text}`"), || {
+        self.wait_said_within(EVENT_WAIT_MAX, processes, text);
+    }
+
+    /// As [`Self::wait_said`], for what takes its time.
+    pub(super) fn wait_said_within(
+        &self,
+        most: Duration,
+        processes: &[(RunningPod, Arc<Process>)],
+        text: &str,
+    ) {
+        wait_until_for(most, &format!("an operator to say `{text}`"), || {
             self.flock.assert_sound();
             processes
                 .iter()

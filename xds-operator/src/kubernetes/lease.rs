@@ -110,8 +110,8 @@ pub struct LeaseName {
 pub struct Candidate {
     /// Who leads.
     pub leadership: watch::Receiver<Leadership>,
-    /// When the API server answered last. While it answers that is within the Lease's duration and the time of one request, whoever
-    /// leads.
+    /// When the API server answered last. While it answers that is seldom longer ago than a renewal. If only the watch of the Lease is
+    /// silent, it is the duration that its holder has written into it and two requests.
     pub heard: watch::Receiver<Instant>,
     /// What went wrong, and what is well again; each thing once.
     pub complaints: mpsc::Receiver<String>,
@@ -241,11 +241,7 @@ impl Office {
         let begun = self.now_ms();
         let asked = tokio::time::timeout(self.patience(begun), self.ask(step)).await;
         let asked = asked.unwrap_or(Err(RequestError::Silence));
-        // An error is an answer, too.
-        let answered = asked
-            .as_ref()
-            .map_or_else(|error| error.code().is_some(), |_| true);
-        if answered {
+        if asked.as_ref().map_or_else(is_answer, |_| true) {
             self.heard.send_replace(Instant::now());
         }
         let outcome = match asked {
@@ -325,6 +321,12 @@ impl Office {
     }
 }
 
+/// Whether the API server itself has said that. What stands before it says that it is away (502, 503, 504) or knows nobody (401), and
+/// without its store (500) it knows no more than we do.
+fn is_answer(error: &RequestError) -> bool {
+    matches!(error.code(), Some(403 | 404 | 409 | 429))
+}
+
 /// What is written. The times are for people alone: nobody of us believes them.
 fn spec(written: &Written) -> Value {
     let now = Timestamp::now();
@@ -359,4 +361,22 @@ fn seen(lease: Lease) -> Option<Seen> {
             .map(|seconds| seconds.saturating_mul(1_000)),
         transitions: spec.lease_transitions.unwrap_or(0),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn what_stands_before_the_api_server_is_not_its_answer() {
+        let is_answer = |code| {
+            let status = Status::default().with_code(code);
+            is_answer(&RequestError::Kube(kube::Error::Api(status.boxed())))
+        };
+        assert!([403, 404, 409, 429].into_iter().all(is_answer));
+        assert!(![401, 500, 502, 503, 504].into_iter().any(is_answer));
+        assert!(!super::is_answer(&RequestError::Silence));
+    }
 }

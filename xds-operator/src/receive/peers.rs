@@ -1,6 +1,6 @@
 //! How do the replicas of a control plane learn what gateways tell one of them? Whoever takes a report passes it on to the others,
 //! so each knows of every VM: what it uses, before something of that is removed, and who is connected. Beside it stands what its
-//! gateway refused, and whether who passes it on hears the API server.
+//! gateway refused, and how long ago the API server answered who passes it on.
 //!
 //! INVARIANT: a report that was passed on is not passed on again, and no gateway waits for a replica that does not answer for
 //! longer than [`PASS_TIMEOUT`], and not at each report.
@@ -27,8 +27,8 @@ use crate::wait::{millis, tell_another};
 pub const PASSED_ON: &str = "fixgw-passed-on";
 /// The metadata key of what the report's gateway has refused, as the replica that it asks knows it.
 const REJECTED: &str = "fixgw-rejected-bin";
-/// The metadata key that is there when who passes the report on hears the API server.
-const HEARS: &str = "fixgw-hears";
+/// The metadata key of how many milliseconds ago the API server answered who passes the report on.
+const SILENCE: &str = "fixgw-silence-ms";
 /// Replicas beside this one. Nobody needs so many.
 pub const PEERS_MAX: usize = 16;
 /// How long one is waited for: a gateway's next report waits, too.
@@ -106,10 +106,13 @@ impl Peers {
         what(&mut aside, now_ms)
     }
 
-    /// What one of them tells beside a report of this gateway.
+    /// What one of them tells beside a report of this gateway. That it hears the API server is believed of those alone that we know:
+    /// who says so can make us send our gateways away.
     pub fn heard_beside<T>(&self, node: &str, request: &Request<T>) {
-        if request.metadata().contains_key(HEARS) {
-            self.of_aside(Aside::told);
+        let silence = request.metadata().get(SILENCE);
+        let silence = silence.and_then(|ms| ms.to_str().ok()?.parse().ok());
+        if let Some(silence_ms) = silence.filter(|_| self.knows(request.remote_addr())) {
+            self.of_aside(|aside, now_ms| aside.told(silence_ms, now_ms));
         }
         let told = request.metadata().get_bin(REJECTED);
         if let Some(told) = told.and_then(|told| told.to_bytes().ok()) {
@@ -123,7 +126,7 @@ impl Peers {
         let now = Instant::now();
         let beside = Beside {
             rejected: self.rejections.borrow().to_tell(&report.node_id),
-            hears: self.of_aside(|aside, now_ms| aside.hears(now_ms)),
+            silence_ms: self.of_aside(|aside, now_ms| aside.silence_ms(now_ms)),
         };
         let mut answers = JoinSet::new();
         for (address, peer) in self.peers().iter() {
@@ -145,6 +148,14 @@ impl Peers {
         if let Some(peer) = self.peers().get_mut(&address) {
             peer.silent_until = (!answered).then(|| Instant::now() + SILENT);
         }
+    }
+
+    /// Whether it is the address of one of them; from which port it calls, nobody knows.
+    fn knows(&self, caller: Option<SocketAddr>) -> bool {
+        let Some(caller) = caller.map(|it| it.ip().to_canonical()) else {
+            return false;
+        };
+        self.peers().keys().any(|peer| peer.ip() == caller)
     }
 
     fn peers(&self) -> MutexGuard<'_, BTreeMap<SocketAddr, Peer>> {
@@ -175,7 +186,7 @@ impl Peer {
 #[derive(Clone)]
 struct Beside {
     rejected: Option<Vec<u8>>,
-    hears: bool,
+    silence_ms: u64,
 }
 
 /// None: it did not answer, or could not take the report.
@@ -184,10 +195,9 @@ async fn told(channel: Channel, report: VmReport, beside: Beside) -> Option<u64>
     request
         .metadata_mut()
         .insert(PASSED_ON, MetadataValue::from_static("1"));
-    if beside.hears {
-        let hears = MetadataValue::from_static("1");
-        request.metadata_mut().insert(HEARS, hears);
-    }
+    request
+        .metadata_mut()
+        .insert(SILENCE, MetadataValue::from(beside.silence_ms));
     if let Some(rejected) = beside.rejected {
         let rejected = MetadataValue::from_bytes(&rejected);
         request.metadata_mut().insert_bin(REJECTED, rejected);
@@ -201,4 +211,40 @@ async fn told(channel: Channel, report: VmReport, beside: Beside) -> Option<u64>
     };
     let answer = tokio::time::timeout(PASS_TIMEOUT, call).await.ok()??;
     Some(answer.into_inner().number)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use tonic::transport::server::TcpConnectInfo;
+
+    use super::*;
+
+    /// Connections to the others need a runtime.
+    #[tokio::test]
+    async fn only_another_replica_is_believed_that_the_api_server_answers_it() {
+        let replica: SocketAddr = ([10, 0, 0, 2], 18_000).into();
+        let peers = Peers {
+            started: Instant::now().checked_sub(Duration::from_mins(1)).unwrap(),
+            ..Peers::default()
+        };
+        peers.set(&BTreeSet::from([replica]));
+        let told = |from: &str, silence: &'static str| {
+            let mut request = Request::new(());
+            request.extensions_mut().insert(TcpConnectInfo {
+                local_addr: None,
+                remote_addr: Some(SocketAddr::new(from.parse::<IpAddr>().unwrap(), 40_000)),
+            });
+            let silence = MetadataValue::from_static(silence);
+            request.metadata_mut().insert(SILENCE, silence);
+            peers.heard_beside("gw", &request);
+            peers.of_aside(|aside, _| *aside != Aside::default())
+        };
+        assert!(!told("10.0.0.3", "0"));
+        for wrong in ["", "-1", "now", "99999999999999999999"] {
+            assert!(!told("10.0.0.2", wrong), "{wrong}");
+        }
+        assert!(told("::ffff:10.0.0.2", "0"));
+    }
 }
