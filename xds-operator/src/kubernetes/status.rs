@@ -84,9 +84,9 @@ impl Inputs {
         self.serves_since + Duration::from_millis(YOUNG_MS)
     }
 
-    /// Until something is otherwise.
-    async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
-        let grown_up = Some(self.grown_up()).filter(|at| *at > Instant::now());
+    /// Until something is otherwise than it was when we were looked at, young or not.
+    async fn changed(&mut self, were_young: bool) -> Result<(), watch::error::RecvError> {
+        let grown_up = were_young.then(|| self.grown_up());
         tokio::select! {
             changed = self.observed.changed() => changed,
             changed = self.decided.changed() => changed,
@@ -227,7 +227,7 @@ impl<'w> Leader<'w> {
             telling,
             table: ObjectName::new(&names.namespace, &names.table),
             started: Instant::now(),
-            planner: Planner::default(),
+            planner: Planner::begin(0),
             known: None,
             writes: JoinSet::new(),
             under_way: Vec::new(),
@@ -256,9 +256,10 @@ impl<'w> Leader<'w> {
     async fn wait(&mut self, inputs: &mut Inputs) -> Woken {
         let due = at(self.due());
         let look = self.look;
+        let were_young = self.known.as_ref().is_some_and(|known| known.young);
         let changed = async {
             match look {
-                Look::NotDue => inputs.changed().await,
+                Look::NotDue => inputs.changed(were_young).await,
                 // It is looked at soon anyway.
                 Look::Due => std::future::pending().await,
             }

@@ -214,6 +214,7 @@ async fn told(channel: Channel, report: VmReport, beside: Beside) -> Option<u64>
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use std::net::IpAddr;
 

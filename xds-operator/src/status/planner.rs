@@ -114,7 +114,8 @@ pub struct Planner {
     under_way: BTreeMap<ObjectName, Write>,
     sent: BTreeMap<ObjectName, Sent>,
     refused: BTreeMap<ObjectName, Refused>,
-    failing: Retry,
+    /// For all of them: how often it failed, and until when none is written.
+    pause: Retry,
     /// When the last writes ended, the oldest first. Any moment from its beginning to its end may be the one at which a write counts
     /// for the API server, so each keeps its place for a second after its end.
     ended: VecDeque<u64>,
@@ -125,6 +126,20 @@ pub struct Planner {
 }
 
 impl Planner {
+    /// One that plans from this moment on. Who led before may have written as many as are allowed a second until just now, so the
+    /// first write is a second later.
+    #[must_use]
+    pub fn begin(now_ms: u64) -> Self {
+        let pause = Retry {
+            failures: 0,
+            not_before_ms: now_ms.saturating_add(SECOND_MS),
+        };
+        Self {
+            pause,
+            ..Self::default()
+        }
+    }
+
     /// Looks at everything. To be called when anything has changed.
     pub fn look(&mut self, known: &Known, now_ms: u64) {
         self.since.look(known);
@@ -248,7 +263,7 @@ impl Planner {
             self.ended.pop_front();
         }
         // What fails is tried with one.
-        let at_once = if self.failing.failures > 0 {
+        let at_once = if self.pause.failures > 0 {
             1
         } else {
             WRITES_AT_ONCE_MAX
@@ -256,7 +271,7 @@ impl Planner {
         let room = WRITES_PER_SECOND_MAX
             .saturating_sub(self.of_this_second())
             .min(at_once.saturating_sub(self.under_way.len()));
-        if room == 0 || now_ms < self.failing.not_before_ms {
+        if room == 0 || now_ms < self.pause.not_before_ms {
             return Vec::new();
         }
         let waiting = self.dirty.iter();
@@ -298,7 +313,7 @@ impl Planner {
     pub fn deadline_ms(&self) -> Option<u64> {
         // Then an answer comes first.
         let is_full = self.under_way.len() >= WRITES_AT_ONCE_MAX;
-        if is_full || self.failing.failures > 0 && !self.under_way.is_empty() {
+        if is_full || self.pause.failures > 0 && !self.under_way.is_empty() {
             return None;
         }
         let waiting = self.dirty.iter();
@@ -313,7 +328,7 @@ impl Planner {
                 .front()
                 .map_or(0, |at| at.saturating_add(SECOND_MS))
         };
-        Some(first.max(room).max(self.failing.not_before_ms))
+        Some(first.max(room).max(self.pause.not_before_ms))
     }
 
     /// What became of a write.
@@ -333,7 +348,7 @@ impl Planner {
         }
         match outcome {
             Outcome::Written(result) => {
-                self.failing = Retry::default();
+                self.pause = Retry::default();
                 self.written.insert(name.clone(), now_ms);
                 // Another one holds on to what shall not stand there: to write it at once again would help nobody.
                 if need(result, &write.status).is_some() {
@@ -349,11 +364,11 @@ impl Planner {
                 self.sent.insert(name.clone(), sent);
             }
             Outcome::Gone | Outcome::Refused => {
-                self.failing = Retry::default();
+                self.pause = Retry::default();
                 self.put_off(name, &write.uid, now_ms, RETRY_OBJECT_MS_MAX);
             }
             Outcome::Failed => {
-                self.failing.failed(now_ms, RETRY_MS_MAX);
+                self.pause.failed(now_ms, RETRY_MS_MAX);
                 // So that the next one to be tried is another.
                 self.put_off(name, &write.uid, now_ms, RETRY_MS_MAX);
             }
