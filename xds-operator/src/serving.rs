@@ -106,11 +106,6 @@ impl Serving {
         let rejections = peers
             .as_deref()
             .map_or_else(watch::Sender::default, Peers::rejections);
-        let whose = if peers.is_some() {
-            Whose::Own
-        } else {
-            Whose::All
-        };
         let mut serving = Self {
             fleet: outputs.fleet.clone(),
             sessions: outputs.sessions.clone(),
@@ -118,7 +113,7 @@ impl Serving {
             held: held.subscribe(),
             stop: Some(stop),
             server,
-            told: tell(outputs, &revision, held, rejections, vms, whose, speaker),
+            told: tell(outputs, &revision, held, rejections, vms, speaker),
             inlet: Inlet {
                 snapshots,
                 revision,
@@ -192,7 +187,6 @@ fn tell(
     held: watch::Sender<u64>,
     rejections: watch::Sender<Arc<Rejections>>,
     vms: usize,
-    whose: Whose,
     speaker: &Speaker,
 ) -> Vec<JoinHandle<()>> {
     let revision = revision.subscribe();
@@ -251,7 +245,7 @@ fn tell(
                     told_counts = counts;
                     of_fleet.say(&Said::Counts(counts));
                 }
-                let now = applied(&now, served, vms, whose);
+                let now = applied(&now, served, vms);
                 if let Some((revision, readiness, vms)) = now
                     && told != Some((revision, readiness))
                 {
@@ -348,35 +342,21 @@ fn newest(fleet: &Fleet, unix_ms: u64) -> u64 {
     asking.map(of_proxy).max().unwrap_or(0)
 }
 
-/// Whose readiness is ours: each of several replicas counts it for itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Whose {
-    All,
-    /// That of the proxies that ask us.
-    Own,
-}
-
-/// Revision, readiness and number of VMs, when all of them use the same, it is what is served, and none is missing.
-fn applied(
-    fleet: &Fleet,
-    served: u64,
-    vms_wanted: usize,
-    whose: Whose,
-) -> Option<(u64, u64, usize)> {
-    let vms = || {
-        let proxies = fleet.proxies.values();
-        proxies.flat_map(|proxy| proxy.vms.iter().map(move |vm| (proxy, vm)))
+/// Revision, newest readiness and number of VMs, when each proxy's VMs use one and the same, the revision is what is served, and none
+/// is missing. Readiness is counted for each proxy by whom it asks.
+fn applied(fleet: &Fleet, served: u64, vms_wanted: usize) -> Option<(u64, u64, usize)> {
+    let is_alike = |proxy: &ProxyView| {
+        let first = proxy.vms.first().map_or(0, |vm| vm.readiness_version);
+        proxy
+            .vms
+            .iter()
+            .all(|vm| vm.table_revision == served && first > 0 && vm.readiness_version == first)
     };
-    let ours = |proxy: &ProxyView| whose == Whose::All || proxy.streams > 0;
-    let (_, first) = vms().find(|(proxy, _)| ours(proxy))?;
-    let same = vms().all(|(proxy, vm)| {
-        vm.table_revision == served
-            && vm.readiness_version > 0
-            && (!ours(proxy) || vm.readiness_version == first.readiness_version)
-    });
+    let vms = || fleet.proxies.values().flat_map(|proxy| &proxy.vms);
+    let newest = vms().map(|vm| vm.readiness_version).max()?;
     let count = vms().count();
-    let whole = same && count >= vms_wanted;
-    whole.then_some((served, first.readiness_version, count))
+    let whole = fleet.proxies.values().all(is_alike) && count >= vms_wanted;
+    whole.then_some((served, newest, count))
 }
 
 /// What the course of a rollout says in passing is for programs; what does not work is for people.
@@ -426,33 +406,35 @@ mod tests {
     }
 
     #[test]
-    fn a_table_is_applied_though_another_replica_counts_readiness_otherwise() {
-        let proxy = |streams, table_revision, readiness_version| {
-            let vm = VmView {
-                table_revision,
-                readiness_version,
+    fn a_table_is_applied_when_all_use_it_and_those_of_one_proxy_are_alike() {
+        let applied_by = |proxies: &[&[(u64, u64)]]| {
+            let vm = |(table_revision, readiness_version): &(u64, u64)| VmView {
+                table_revision: *table_revision,
+                readiness_version: *readiness_version,
                 ..VmView::default()
             };
-            ProxyView {
-                streams,
+            let proxies = proxies.iter().map(|vms| ProxyView {
+                streams: 1,
                 acknowledged: None,
-                vms: vec![vm],
-            }
+                vms: vms.iter().map(vm).collect(),
+            });
+            let named = proxies
+                .enumerate()
+                .map(|(it, proxy)| (it.to_string(), proxy));
+            let fleet = Fleet {
+                proxies: named.collect(),
+            };
+            applied(&fleet, 7, 2)
         };
-        let fleet = |other| Fleet {
-            proxies: [
-                ("ours".to_owned(), proxy(1, 7, 3)),
-                ("other".to_owned(), other),
-            ]
-            .into(),
-        };
-        let of = |other, whose| applied(&fleet(other), 7, 1, whose);
-        assert_eq!(of(proxy(0, 7, 9), Whose::Own), Some((7, 3, 2)));
-        assert_eq!(of(proxy(0, 7, 9), Whose::All), None);
-        assert_eq!(of(proxy(0, 7, 3), Whose::All), Some((7, 3, 2)));
-        // One that asks us as well has what we count.
-        assert_eq!(of(proxy(1, 7, 2), Whose::Own), None);
-        assert_eq!(of(proxy(0, 6, 9), Whose::Own), None);
-        assert_eq!(of(proxy(0, 7, 0), Whose::Own), None);
+        assert_eq!(applied_by(&[&[(7, 3), (7, 3)]]), Some((7, 3, 2)));
+        // Each proxy's readiness is counted by itself, though both ask one replica.
+        assert_eq!(applied_by(&[&[(7, 3)], &[(7, 9)]]), Some((7, 9, 2)));
+        assert_eq!(applied_by(&[&[(7, 3)], &[(7, 9)], &[]]), Some((7, 9, 2)));
+        assert_eq!(applied_by(&[&[(7, 3), (7, 9)]]), None);
+        assert_eq!(applied_by(&[&[(7, 3)], &[(6, 9)]]), None);
+        assert_eq!(applied_by(&[&[(7, 3)], &[(7, 0)]]), None);
+        assert_eq!(applied_by(&[&[(7, 0), (7, 0)]]), None);
+        assert_eq!(applied_by(&[&[(7, 3)]]), None);
+        assert_eq!(applied_by(&[]), None);
     }
 }
