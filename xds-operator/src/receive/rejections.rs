@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::message::clean_text;
 use crate::xds::rollout::{Follows, Happened};
+use crate::xds::session::Kind;
 
 /// Characters of what a gateway says when it refuses something.
 pub const REJECTION_CHARS_MAX: usize = 256;
@@ -34,9 +35,38 @@ pub struct Rejected {
     /// The routes, in its words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<String>,
-    /// Of a target, by name.
+    /// Of a target, by name: what of it, and the gateway's words.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub targets: BTreeMap<String, String>,
+    pub targets: BTreeMap<String, BTreeMap<Kind, String>>,
+}
+
+impl Rejected {
+    /// What was refused of this target, in the gateway's words.
+    #[must_use]
+    pub fn of_target(&self, target: &str) -> Option<&str> {
+        self.targets
+            .get(target)?
+            .values()
+            .next()
+            .map(String::as_str)
+    }
+
+    /// That of these targets is over, whatever it was, or of this kind; whether that changed anything.
+    fn is_over(&mut self, names: &[String], of: Option<Kind>) -> bool {
+        let mut changed = false;
+        for name in names {
+            let Some(refused) = self.targets.get_mut(name) else {
+                continue;
+            };
+            let before = refused.len();
+            refused.retain(|kind, _| of.is_some_and(|of| of != *kind));
+            changed |= refused.len() < before;
+            if refused.is_empty() {
+                self.targets.remove(name);
+            }
+        }
+        changed
+    }
 }
 
 impl Rejections {
@@ -69,18 +99,15 @@ impl Rejections {
                 ..
             }
             | Happened::Behind { .. } => false,
-            Happened::Rejected { names, text, .. } => self.reject(node, names, text),
+            Happened::Rejected {
+                kind, names, text, ..
+            } => self.reject(node, *kind, names, text),
             Happened::TableAcknowledged { .. } => {
                 let known = self.by_node.get_mut(node);
                 known.is_some_and(|rejected| rejected.table.take().is_some())
             }
-            Happened::Removed { clusters: names } | Happened::Mended { names, .. } => {
-                self.by_node.get_mut(node).is_some_and(|rejected| {
-                    let before = rejected.targets.len();
-                    rejected.targets.retain(|target, _| !names.contains(target));
-                    rejected.targets.len() < before
-                })
-            }
+            Happened::Removed { clusters } => self.is_over(node, clusters, None),
+            Happened::Mended { kind, names } => self.is_over(node, names, Some(*kind)),
         }
     }
 
@@ -95,7 +122,7 @@ impl Rejections {
                 .targets
                 .iter()
                 .take(TOLD_MAX)
-                .map(|(name, text)| (name.clone(), text.clone()))
+                .map(|(name, refused)| (name.clone(), refused.clone()))
                 .collect(),
         });
         serde_json::to_vec(&shortened)
@@ -125,7 +152,12 @@ impl Rejections {
         self.by_node.len() < REJECTIONS_MAX || self.by_node.contains_key(node)
     }
 
-    fn reject(&mut self, node: &str, names: &[String], text: &str) -> bool {
+    fn is_over(&mut self, node: &str, names: &[String], of: Option<Kind>) -> bool {
+        let known = self.by_node.get_mut(node);
+        known.is_some_and(|rejected| rejected.is_over(names, of))
+    }
+
+    fn reject(&mut self, node: &str, kind: Kind, names: &[String], text: &str) -> bool {
         if !self.has_room_for(node) {
             return false;
         }
@@ -135,7 +167,8 @@ impl Rejections {
             if name == RESOURCE_ROUTES {
                 rejected.table = Some(text.clone());
             } else if rejected.targets.len() < REJECTIONS_MAX {
-                rejected.targets.insert(name.clone(), text.clone());
+                let target = rejected.targets.entry(name.clone()).or_default();
+                target.insert(kind, text.clone());
             }
         }
         true
@@ -145,7 +178,6 @@ impl Rejections {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::xds::session::Kind;
 
     fn refused(name: &str) -> Happened {
         Happened::Rejected {
@@ -178,7 +210,38 @@ mod tests {
             rejected.targets.into_keys().collect::<Vec<_>>()
         };
         assert_eq!(targets(&hears), ["bad"]);
+        let of_endpoints = |happened: Happened| match happened {
+            Happened::Rejected {
+                names,
+                text,
+                follows,
+                ..
+            } => Happened::Rejected {
+                kind: Kind::Endpoints,
+                names,
+                text,
+                follows,
+            },
+            Happened::Mended { names, .. } => Happened::Mended {
+                kind: Kind::Endpoints,
+                names,
+            },
+            other => other,
+        };
+        // Something else of the same target.
+        assert!(!hears.observe("gw", &of_endpoints(mended("bad"))));
+        assert!(hears.observe("gw", &of_endpoints(refused("bad"))));
         assert!(hears.observe("gw", &mended("bad")));
+        assert_eq!(targets(&hears), ["bad"]);
+        assert!(hears.observe("gw", &of_endpoints(mended("bad"))));
+        assert_eq!(targets(&hears), Vec::<String>::new());
+        // A target that is gone is not refused, whatever was.
+        hears.observe("gw", &refused("bad"));
+        hears.observe("gw", &of_endpoints(refused("bad")));
+        let removed = Happened::Removed {
+            clusters: vec!["bad".to_owned()],
+        };
+        assert!(hears.observe("gw", &removed));
         assert_eq!(targets(&hears), Vec::<String>::new());
     }
 

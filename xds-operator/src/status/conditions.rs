@@ -537,8 +537,8 @@ impl<'k> View<'k> {
                 .table
                 .as_ref()
                 .filter(|_| gateway.revision < since)
-                .map(|text| ("the table", text));
-            let of_target = rejected.targets.get(target.as_str());
+                .map(|text| ("the table", text.as_str()));
+            let of_target = rejected.of_target(target.as_str());
             let of_target = of_target.map(|text| ("the target", text));
             if let Some((what, text)) = of_table.or(of_target) {
                 let node = clean_text(gateway.node, REJECTION_CHARS_MAX);

@@ -21,6 +21,7 @@ use envoy_types::pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource as WireResource,
 };
 use prost::Name;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::resources::{self, Resource};
@@ -36,7 +37,8 @@ const TRIALS_MAX: u32 = 64;
 const WILDCARD: &str = "*";
 
 /// A type of resource that we serve. They are offered in this order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Kind {
     /// CDS
     Cluster,
@@ -231,6 +233,12 @@ impl Session {
             }),
             ..Default::default()
         })
+    }
+
+    /// Resources that are wanted again as the proxy has them, after it had refused something else: nobody waits for that any more, and
+    /// it is sent again if it is wanted again.
+    pub fn taken_back(&mut self, kind: Kind, view: &View<'_>) -> Vec<String> {
+        self.subscription_mut(kind).taken_back(view)
     }
 
     /// How far a version of a resource has come.
@@ -437,6 +445,19 @@ impl Subscription {
             text,
             in_parts,
         }
+    }
+
+    fn taken_back(&mut self, view: &View<'_>) -> Vec<String> {
+        let mut names = Vec::new();
+        for (name, held) in &mut self.held {
+            let wanted = view.set.get(name.as_str());
+            let is_held =
+                wanted.is_some_and(|it| held.accepted.as_deref() == Some(it.version.as_str()));
+            if is_held && held.rejected.take().is_some() {
+                names.push(name.clone());
+            }
+        }
+        names
     }
 
     fn subscribe(&mut self, kind: Kind, request: DeltaDiscoveryRequest) -> Result<(), Excess> {
