@@ -332,6 +332,13 @@ impl Standing {
         self.bounded(out)
     }
 
+    /// These stand perhaps, and it is not ours any more to tell: that they are over least of all.
+    pub fn forget<'m>(&mut self, messages: impl Iterator<Item = &'m Message>) {
+        for message in messages {
+            self.told.remove(&key(&message.clone().clean()));
+        }
+    }
+
     fn bounded(&mut self, mut messages: Vec<Message>) -> Vec<Message> {
         worst_first(&mut messages);
         if messages.len() > MESSAGES_MAX {

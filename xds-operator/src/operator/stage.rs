@@ -381,6 +381,7 @@ impl Stage {
 
     /// Tries again later.
     fn refuse(&mut self, why: Option<String>) {
+        self.replica.refused();
         let (first, longest) = PUBLISH_AGAIN;
         let pause = self.refusal.as_ref().map_or(first, |refusal| refusal.pause);
         self.refusal = Some(Refusal {

@@ -106,7 +106,7 @@ impl Pipeline {
         });
         Self {
             settle: Settle::new(times),
-            rules: Rules::new(policy, in_force, 0),
+            rules: Rules::new(policy, in_force, 0, None),
             targets: Targets::new(endpoints),
             standing: Standing::default(),
         }

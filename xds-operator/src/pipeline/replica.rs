@@ -63,6 +63,8 @@ pub struct Replica {
     looked: bool,
     /// What was sent to be published last.
     sent: Option<Arc<Published>>,
+    /// What was sent and could not be published, and is tried again.
+    refused: Option<Arc<Published>>,
     /// There while we lead.
     rules: Option<Rules>,
     published: Option<Arc<Published>>,
@@ -86,6 +88,7 @@ impl Replica {
             floor: 0,
             looked: false,
             sent: None,
+            refused: None,
             rules: None,
             published: None,
             is_new: false,
@@ -109,9 +112,11 @@ impl Replica {
         self.begin(wall_ms);
     }
 
-    /// From now on it does not.
+    /// From now on it does not. What it told of the rules is another's business now, and not over.
     pub fn follow(&mut self) {
-        self.rules = None;
+        if let Some(rules) = self.rules.take() {
+            self.standing.forget(rules.messages());
+        }
         self.news.decided = true;
     }
 
@@ -151,6 +156,11 @@ impl Replica {
         self.sent = Some(proposal.clone());
     }
 
+    /// What was sent last is not published, and is tried again.
+    pub fn refused(&mut self) {
+        self.refused.clone_from(&self.sent);
+    }
+
     /// What to publish: what we decided, while it is not what is published, and nobody has paused that since.
     #[must_use]
     pub fn proposal(&self) -> Option<&Arc<Published>> {
@@ -171,7 +181,12 @@ impl Replica {
 
     fn has_to_advise(&self) -> bool {
         let advises = self.rules.as_ref().is_some_and(Rules::has_to_advise);
-        advises && self.proposal().is_none()
+        // What is on its way to be published goes first.
+        let is_refused = |proposal: &Arc<Published>| {
+            let refused = self.refused.as_ref();
+            refused.is_some_and(|refused| Arc::ptr_eq(refused, proposal))
+        };
+        advises && self.proposal().is_none_or(is_refused)
     }
 
     /// Does what is due. `wall_ms` counts from 1970. To be called after each event and at each deadline.
@@ -238,7 +253,8 @@ impl Replica {
     }
 
     fn begin(&mut self, wall_ms: u64) {
-        let mut rules = Rules::new(self.policy, self.published.clone(), self.floor);
+        let before = self.rules.take();
+        let mut rules = Rules::new(self.policy, self.published.clone(), self.floor, before);
         let settled = self.settled.as_ref().filter(|_| !self.withheld);
         self.looked = settled.is_some();
         if let Some(half) = settled {
@@ -370,6 +386,57 @@ mod tests {
         old.follow();
         assert!(old.proposal().is_none());
         assert!(old.looked_at().is_none());
+    }
+
+    /// A value that is hardly meant so.
+    const ODD: &str = "A ";
+
+    fn advised(pass: &Pass) -> Vec<String> {
+        let told = pass.messages.iter().map(ToString::to_string);
+        told.filter(|line| line.contains("blank")).collect()
+    }
+
+    #[test]
+    fn what_is_advised_is_told_also_while_nothing_can_be_published() {
+        let mut replica = replica();
+        replica.observe(&world(&[ODD]), 0);
+        replica.lead(5_000, 0);
+        assert_eq!(advised(&replica.advance(2_000, 5_000)), [""; 0]);
+        let proposal = replica.proposal().unwrap().clone();
+        replica.sent(&proposal);
+        assert_eq!(advised(&replica.advance(2_100, 5_100)), [""; 0]);
+        replica.refused();
+        assert_eq!(replica.deadline_ms(), Some(0));
+        let told = advised(&replica.advance(2_200, 5_200));
+        assert!(!told.is_empty());
+    }
+
+    #[test]
+    fn what_stands_is_not_called_resolved_by_who_leads_no_more_or_anew() {
+        let (mut replica, mut other) = (replica(), replica());
+        replica.observe(&world(&[ODD]), 0);
+        replica.lead(5_000, 0);
+        replica.advance(2_000, 5_000);
+        let proposal = replica.proposal().unwrap().clone();
+        replica.published(&proposal, 5_100);
+        assert!(advised(&replica.advance(2_100, 5_100)).is_empty());
+        let told = advised(&replica.advance(2_200, 5_200));
+        assert!(!told.is_empty(), "at the first quiet moment");
+        // Another has published, so it begins anew.
+        settled(&mut other, &["B"], 0);
+        other.lead(5_300, 0);
+        let theirs = other.proposal().unwrap().clone();
+        replica.published(&theirs, 5_400);
+        assert_eq!(advised(&replica.advance(2_300, 5_400)), [""; 0]);
+        replica.follow();
+        assert_eq!(advised(&replica.advance(2_400, 5_500)), [""; 0]);
+        // It does not know what became of it meanwhile.
+        replica.lead(5_600, 5_300);
+        replica.advance(2_500, 5_600);
+        let proposal = replica.proposal().unwrap().clone();
+        replica.published(&proposal, 5_700);
+        replica.advance(2_600, 5_700);
+        assert_eq!(advised(&replica.advance(2_700, 5_800)), told);
     }
 
     #[test]

@@ -43,13 +43,18 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    /// Begins with what was in force before. What it publishes is above `floor`, a revision.
+    /// Begins with what was in force before. What it publishes is above `floor`, a revision. What stood with `before` stands until the
+    /// rules are looked at.
     pub(super) fn new(
         policy: ConflictPolicy,
         in_force: Option<Arc<Published>>,
         floor: u64,
+        before: Option<Self>,
     ) -> Self {
         let restored = in_force.as_ref().map(|it| it.table.revision());
+        let (messages, advice) = before
+            .map(|it| (it.messages, it.advice))
+            .unwrap_or_default();
         Self {
             policy,
             in_force,
@@ -57,8 +62,8 @@ impl Rules {
             restored,
             confirmed: false,
             surpassed: None,
-            messages: Vec::new(),
-            advice: Vec::new(),
+            messages,
+            advice,
             advises: Advises::Done,
             verdicts: Arc::default(),
             valid: Arc::default(),
