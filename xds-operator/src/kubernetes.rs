@@ -175,14 +175,16 @@ fn one_of<K: Send, E: Send>(
 #[derive(Debug, Default)]
 pub(crate) struct Patience {
     attempts: u32,
-    works: Arc<AtomicBool>,
+    /// Who says that it worked, if what comes does not.
+    works: Option<Arc<AtomicBool>>,
 }
 
 impl Iterator for Patience {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        if self.works.swap(false, Ordering::AcqRel) {
+        let works = self.works.as_ref();
+        if works.is_some_and(|works| works.swap(false, Ordering::AcqRel)) {
             self.attempts = 0;
         }
         let longer = 1 << self.attempts.min(16);
@@ -192,9 +194,13 @@ impl Iterator for Patience {
 }
 
 impl Patience {
-    /// One that begins anew whenever it worked meanwhile, as somebody else says.
+    /// One that begins anew whenever it worked meanwhile, as somebody else says: a watcher says of a list that it is about to ask for
+    /// it, whatever comes of it.
     pub(crate) const fn while_not(works: Arc<AtomicBool>) -> Self {
-        Self { attempts: 0, works }
+        Self {
+            attempts: 0,
+            works: Some(works),
+        }
     }
 
     /// The next wait.
@@ -205,7 +211,9 @@ impl Patience {
 
 impl Backoff for Patience {
     fn reset(&mut self) {
-        self.attempts = 0;
+        if self.works.is_none() {
+            self.attempts = 0;
+        }
     }
 }
 
@@ -256,6 +264,21 @@ mod tests {
             Ok(None),
         ];
         assert_eq!(told, wanted);
+    }
+
+    #[test]
+    fn a_list_that_is_asked_for_and_fails_is_asked_for_less_and_less_often() {
+        let works = Arc::new(AtomicBool::new(false));
+        let mut patience = Patience::while_not(works.clone());
+        // As `StreamBackoff` does for `Event::Init`, which a watcher gives before it asks.
+        let mut asked = || {
+            Backoff::reset(&mut patience);
+            patience.wait().as_millis()
+        };
+        let waits = [(); 6].map(|()| asked());
+        assert_eq!(waits, [250, 500, 1_000, 2_000, 4_000, 5_000]);
+        works.store(true, Ordering::Release);
+        assert_eq!([asked(), asked()], [250, 500]);
     }
 
     #[test]

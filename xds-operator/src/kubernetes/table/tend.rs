@@ -141,7 +141,7 @@ impl Chunks {
             (metadata.name.unwrap_or_default(), object)
         };
         match event {
-            Event::Init => self.listing.clear(),
+            Event::Init => {}
             Event::InitApply(map) => {
                 let (name, object) = entry(map.metadata);
                 self.listing.insert(name, object);
@@ -190,6 +190,8 @@ impl Tending {
             Api::namespaced(self.store.0.client.clone(), &self.store.0.namespace);
         let selector = format!("{TABLE_LABEL}={}", self.store.0.name);
         let events = watcher(api, watch_config().labels(&selector));
+        // That a list is about to be asked for is no success.
+        let events = events.filter(|event| !matches!(event, Ok(Event::Init)));
         let mut events = pin!(events.backoff(Patience::default()));
         let mut chunks = Chunks::default();
         let mut patience = Patience::default();
@@ -198,8 +200,11 @@ impl Tending {
             tokio::select! {
                 event = events.next() => match event {
                     Some(Ok(event)) => chunks.take(event),
-                    // It is tried again; that the cluster is away is told by who follows the pointer.
-                    Some(Err(_)) => continue,
+                    // It is tried again, with a whole list perhaps; that the cluster is away is told by who follows the pointer.
+                    Some(Err(_)) => {
+                        chunks.listing.clear();
+                        continue;
+                    }
                     None => return,
                 },
                 changed = self.pointed.changed() => if changed.is_err() {
