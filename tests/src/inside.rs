@@ -88,6 +88,24 @@ pub fn add_address(address: IpAddr) {
     ip(&["addr", "add", &format!("{address}/16"), "dev", BRIDGE]);
 }
 
+/// From now on nothing that the test itself sends from this port reaches this address, and nobody is told.
+pub fn lose_packets(port: u16, to: IpAddr) {
+    ip(&[&["rule", "add"][..], &words(&swallowed(port, to))].concat());
+}
+
+/// From now on it does.
+pub fn find_packets(port: u16, to: IpAddr) {
+    ip(&[&["rule", "del"][..], &words(&swallowed(port, to))].concat());
+}
+
+fn swallowed(port: u16, to: IpAddr) -> String {
+    format!("to {to} ipproto tcp sport {port} blackhole")
+}
+
+fn words(line: &str) -> Vec<&str> {
+    line.split(' ').collect()
+}
+
 /// Changes the network of the test.
 pub(crate) fn ip(arguments: &[&str]) {
     let done = Command::new("ip")

@@ -1,6 +1,7 @@
 //! What does the control plane keep in a cluster, beside what people write there? The published table, who may write it, and what
 //! is said of each object in its status.
 
+mod client;
 pub mod events;
 pub mod lease;
 pub mod pause;
@@ -26,8 +27,8 @@ use serde::de::DeserializeOwned;
 
 /// How long one request may take: a host that is gone does not say so.
 pub(crate) const REQUEST_MAX: Duration = Duration::from_secs(10);
-/// Seconds until a watch is asked for anew: at least, and at most. A watch that falls silent alone is noticed five seconds later; that
-/// the API server answers nothing at all is noticed by the Lease.
+/// Seconds until a watch is asked for anew: at least, and at most. One whose connection is gone is noticed by the kernel's probes
+/// ([`client`]); one that an API server has forgotten on a live connection, five seconds after that.
 const WATCH_S: RangeInclusive<u32> = 100..=200;
 /// How long until something is tried again, at first and at last.
 const AGAIN_MIN: Duration = Duration::from_millis(250);
@@ -68,7 +69,7 @@ pub async fn connect(context: Option<&str>) -> Result<Client, ConnectError> {
             .await
             .map_err(|error| ConnectError::Config(error.to_string()))?,
     };
-    Client::try_from(config).map_err(|error| ConnectError::Client(in_words(&error)))
+    client::of(config).map_err(|error| ConnectError::Client(in_words(&error)))
 }
 
 /// An error of the client for people: what the API server said, or why it could not be asked.

@@ -35,7 +35,7 @@ const PROBES: usize = 4;
 /// Port of each Service.
 pub(super) const SERVICE_PORT: u16 = 9876;
 /// Where the relay listens.
-const RELAY_PORT: u16 = 6444;
+pub(super) const RELAY_PORT: u16 = 6444;
 /// What an operator may have, by the figures of ten thousand objects.
 pub(super) const OPERATOR_KB_MAX: u64 = 150 * 1_024;
 /// What a gateway may have grown by.

@@ -3,12 +3,16 @@
 use std::time::{Duration, Instant};
 
 use fixgw_e2e::cluster::Part;
-use fixgw_e2e::inside::inside;
+use fixgw_e2e::inside::{find_packets, inside, lose_packets};
 use fixgw_e2e::process::{is_alive, wait_until};
 use serde_json::Value;
 
-use super::scene::{PROBE, STANDS_ASIDE, attacked, said, sized};
+use super::scene::{PROBE, RELAY_PORT, STANDS_ASIDE, attacked, said, sized};
 use crate::sessions;
+
+/// The kernel probes for 25 s, and ten seconds of it are told to nobody. Less than the shortest time after which a watch is asked for
+/// anyway.
+const NOTICED_MAX: Duration = Duration::from_secs(60);
 
 #[test]
 fn without_api_server_and_store_sessions_go_on_and_logons_are_routed_and_what_is_written_afterwards_counts()
@@ -39,6 +43,32 @@ fn without_api_server_and_store_sessions_go_on_and_logons_are_routed_and_what_is
                 assert!(!said(process, STANDS_ASIDE), "{}", pod.name.1);
             }
         });
+    });
+}
+
+#[test]
+fn a_network_that_swallows_every_packet_is_noticed_by_watches_that_have_nothing_to_say() {
+    inside(|| {
+        attacked(
+            "no packet of the API server reaches the leader any more",
+            &[],
+            |scene| {
+                let before = scene.holder().unwrap();
+                let [leader, _] = &scene.operators()[..] else {
+                    panic!("two replicas");
+                };
+                let address = leader.0.address.into();
+                lose_packets(RELAY_PORT, address);
+                let leader = [leader.clone()];
+                scene.wait_said_within(NOTICED_MAX, &leader, "cannot be reached since");
+                let _ = scene.wait_other_leader(&before, NOTICED_MAX);
+                scene.change_to("after");
+                find_packets(RELAY_PORT, address);
+                scene.wait_said(&leader, "this replica serves gateways again");
+                scene.lead_probe("before");
+                scene.wait_leads(PROBE, "before");
+            },
+        );
     });
 }
 
