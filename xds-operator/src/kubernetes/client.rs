@@ -29,12 +29,15 @@ pub(super) fn of(config: Config) -> Result<Client, kube::Error> {
     if config.proxy_url.is_some() || config.auth_info.exec.is_some() {
         return Client::try_from(config);
     }
+    // The library's timeouts for connecting and writing are the kernel's here; whoever asks bounds the answer.
     let mut connector = HttpConnector::new();
     connector.enforce_http(false);
     connector.set_connect_timeout(config.connect_timeout);
     connector.set_keepalive(Some(SILENT));
     connector.set_keepalive_interval(Some(PROBES_APART));
     connector.set_keepalive_retries(Some(PROBES));
+    // Nothing is probed while something that was sent is not acknowledged.
+    connector.set_tcp_user_timeout(Some(SILENT + PROBES_APART * PROBES));
     let connector = config.rustls_https_connector_with_connector(connector)?;
     let http: legacy::Client<_, Body> =
         legacy::Client::builder(TokioExecutor::new()).build(connector);
