@@ -16,6 +16,7 @@ use proxy_wasm::types::{Action, PeerType};
 
 use crate::contain::contained;
 use crate::host::{self, HostError};
+use crate::passing;
 use crate::places;
 use crate::worker::{self, Plugin};
 
@@ -53,6 +54,11 @@ impl Stream {
         self.phase = phase;
         if phase != Phase::Waiting {
             self.path = None;
+        }
+        if phase == Phase::Passing {
+            passing::begin(self.id);
+        } else {
+            passing::end(self.id);
         }
         match phase {
             Phase::Passing => Action::Continue,
@@ -92,6 +98,7 @@ impl Stream {
 impl Drop for Stream {
     /// Envoy forgets it. Whatever became of it, it counts for nothing from here on.
     fn drop(&mut self) {
+        passing::end(self.id);
         contained("the end of a context", || {
             worker::with(|worker| worker.forget(self.id));
         });

@@ -133,6 +133,7 @@ fn wanted() -> BTreeSet<String> {
         .expect("the list is text")
         .lines()
         .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split(' ').next())
         .map(str::to_owned)
         .collect()
 }
