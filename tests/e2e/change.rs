@@ -2,16 +2,18 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use fixgw_e2e::apart::{self, Apart};
 use fixgw_e2e::echo::EchoEngine;
 use fixgw_e2e::fix;
 use fixgw_e2e::fixture::{Directory, Route};
-use fixgw_e2e::gateway::{Gateway, Setup};
+use fixgw_e2e::gateway::{Gateway, Setup, VMS};
 use fixgw_e2e::peer::{Engine, Peer, Session};
-use fixgw_e2e::process::{Ending, Gathering, kind, signal_pid, text};
+use fixgw_e2e::process::{Ending, Gathering, Process, kind, signal_pid, text};
 use fixgw_e2e::raw::RawClient;
 use fixgw_e2e::tap::Tap;
 use fixgw_e2e::unbroken::LiveSession;
 use rustix::process::Signal;
+use serde_json::Value;
 
 use crate::routing::engine_of;
 
@@ -363,6 +365,62 @@ fn a_control_plane_that_restarts_over_an_unchanged_directory_changes_nothing() {
         live.exchange(2);
     }
     live.assert_unbroken();
+}
+
+/// Changes something while the second of two gateways stands still, and waits until every VM of both has it: `applied` is told
+/// then, and not before.
+fn applied_at_both(gateways: &Apart, change: impl FnOnce()) -> Value {
+    let is_applied = |event: &Value| kind(event) == "applied";
+    let first = format!("proxy `{}` uses ", apart::node_id(0));
+    gateways.signal(1, Signal::STOP);
+    let mark = gateways.hear(Process::mark);
+    change();
+    let has_it = |events: &[Value]| {
+        let later = events.get(mark..).unwrap_or_default().iter();
+        let used = later.filter(|event| text(event, "message").starts_with(&first));
+        (used.count() as u64 >= VMS).then_some(())
+    };
+    let between = gateways.hear(|control| {
+        control.wait_all("the first gateway's VMs to use it", has_it);
+        // Its record arrives later than what would be told too early.
+        let mut other = RawClient::connect(gateways.address());
+        other.send(&fix::logon("FIX.4.4", "OTHER", "VENUE", &[]));
+        let source = other.address().to_string();
+        control.wait_after(mark, "the decision", |event| {
+            text(event, "source") == source
+        });
+        control.events().len()
+    });
+    let told = gateways.hear(Process::events);
+    let early = told[mark..between].iter().find(|event| is_applied(event));
+    assert_eq!(early, None, "the second gateway stands still");
+    gateways.signal(1, Signal::CONT);
+    let applied = gateways.hear(|control| control.wait_after(between, "`applied`", is_applied));
+    assert_eq!(applied["vms"].as_u64(), Some(2 * VMS));
+    applied
+}
+
+#[test]
+fn what_two_gateways_get_of_one_control_plane_is_applied_when_every_vm_of_both_has_it() {
+    let engine = EchoEngine::start("engine");
+    let other = Route::new("other", "other").value("SenderCompID49", "OTHER");
+    let directory = Directory::of(&[broker_to("engine"), other]);
+    directory.put_service("engine", &[engine.address()]);
+    let gateways = Apart::start_several(2, &directory, &[("other", engine.address())]);
+    let first = gateways.revision();
+    let table = applied_at_both(&gateways, || directory.put(&broker_to("other")));
+    assert!(table["revision"].as_u64() > Some(first));
+    // Nothing of the table, and a readiness of which each stream counts the version for itself.
+    directory.put(&broker_to("engine"));
+    let table = gateways.hear(|control| {
+        let newer = |event: &Value| event["revision"].as_u64() > table["revision"].as_u64();
+        control.wait_for("the table before", |event| {
+            kind(event) == "applied" && newer(event)
+        })
+    });
+    let endpoints = applied_at_both(&gateways, || directory.put_service("engine", &[]));
+    assert_eq!(endpoints["revision"], table["revision"]);
+    assert!(endpoints["readiness"].as_u64() > table["readiness"].as_u64());
 }
 
 #[test]

@@ -10,7 +10,7 @@ use fixgw_e2e::control;
 use fixgw_e2e::echo::EchoEngine;
 use fixgw_e2e::fix;
 use fixgw_e2e::fixture::{Directory, Route};
-use fixgw_e2e::gateway::statistics;
+use fixgw_e2e::gateway::{VMS, statistics};
 use fixgw_e2e::peer::{Engine, Peer, Session};
 use fixgw_e2e::pod::{MountedSecret, Pod, Setup};
 use fixgw_e2e::process::{Process, Stream, is_alive, text, wait_until};
@@ -58,7 +58,7 @@ impl Rules {
         let state = self.states.entry(address).or_insert_with(|| {
             TempDir::with_prefix("fixgw-e2e-").expect("a temporary directory can be made")
         });
-        control::start(&self.directory, &self.endpoints, address, state.path())
+        control::start(&self.directory, &self.endpoints, address, state.path(), VMS)
     }
 }
 

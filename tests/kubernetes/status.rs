@@ -200,6 +200,7 @@ async fn decide(
                 let proxy = ProxyView {
                     streams: 1,
                     acknowledged: None,
+                    readiness: None,
                     vms: vec![vm],
                 };
                 fleet.send_replace(Arc::new(Fleet {

@@ -4,17 +4,17 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::fixture::{Directory, NAMESPACE};
-use crate::gateway::WORKERS;
 use crate::process::Process;
 use crate::tool;
 
-/// Starts one over a directory, which listens there and keeps its state there; waits for nothing.
+/// Starts one over a directory for gateways with so many VMs, which listens there and keeps its state there; waits for nothing.
 #[must_use]
 pub fn start(
     directory: &Directory,
     endpoints: &[(String, SocketAddr)],
     address: SocketAddr,
     state: &Path,
+    vms: u64,
 ) -> Process {
     Process::start("fixgw control", tool::program("fixgw"), |command| {
         command.arg("control").arg(directory.path());
@@ -22,7 +22,7 @@ pub fn start(
         command.arg("--xds").arg(address.to_string());
         command.arg("--filter").arg(tool::filter());
         command.arg("--state-dir").arg(state);
-        command.arg("--vms").arg((WORKERS + 1).to_string());
+        command.arg("--vms").arg(vms.to_string());
         for (service, address) in endpoints {
             command
                 .arg("--endpoint")

@@ -20,6 +20,8 @@ use crate::tool;
 
 /// At least two workers, because what one of them does must not depend on the other.
 pub const WORKERS: u64 = 2;
+/// VMs of one gateway: its workers', and that of Envoy's main thread.
+pub const VMS: u64 = WORKERS + 1;
 
 /// The listener with TLS, where there is one.
 pub const TLS_LISTENER: &str = "secure";

@@ -113,6 +113,7 @@ fn known(replica: &Replica, world: &World, before: &Known) -> Known {
     let proxy = ProxyView {
         streams: 1,
         acknowledged: None,
+        readiness: None,
         vms: vec![vm],
     };
     let mut known = Known {

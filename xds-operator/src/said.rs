@@ -51,7 +51,7 @@ pub enum Said {
     Applied {
         /// The table's revision.
         revision: u64,
-        /// The readiness's version.
+        /// The newest version of readiness: each proxy's are its own.
         readiness: u64,
         /// VMs: one for each worker, and one for Envoy's main thread.
         vms: usize,

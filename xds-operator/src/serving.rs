@@ -2,6 +2,7 @@
 //!
 //! Nothing here waits for a reader of its lines: what nobody reads in time is dropped, and said.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ use crate::receive::fleet::{AllSessions, Fleet, ProxyView};
 use crate::receive::lag::Lag;
 use crate::receive::peers::Peers;
 use crate::receive::rejections::Rejections;
+use crate::receive::vms::VmView;
 use crate::said::{Counts, Said, Speaker};
 use crate::status::notices::Notices;
 use crate::status::{self, Status};
@@ -215,7 +217,7 @@ fn tell(
             }
         }),
         tokio::spawn(async move {
-            let mut told = None;
+            let mut told = Applied::default();
             let mut told_counts = Counts::default();
             let (mut lag, started) = (Lag::default(), Instant::now());
             let mut look = interval(LOOK);
@@ -245,16 +247,15 @@ fn tell(
                     told_counts = counts;
                     of_fleet.say(&Said::Counts(counts));
                 }
-                let now = applied(&now, served, vms);
-                if let Some((revision, readiness, vms)) = now
-                    && told != Some((revision, readiness))
+                if let Some(now) = applied(&now, served, vms)
+                    && now.is_news_after(&told)
                 {
-                    told = Some((revision, readiness));
                     of_fleet.say(&Said::Applied {
-                        revision,
-                        readiness,
-                        vms,
+                        revision: now.revision,
+                        readiness: now.newest_readiness(),
+                        vms: now.vms,
                     });
+                    told = now;
                 }
             }
         }),
@@ -342,21 +343,55 @@ fn newest(fleet: &Fleet, unix_ms: u64) -> u64 {
     asking.map(of_proxy).max().unwrap_or(0)
 }
 
-/// Revision, newest readiness and number of VMs, when each proxy's VMs use one and the same, the revision is what is served, and none
-/// is missing. Readiness is counted for each proxy by whom it asks.
-fn applied(fleet: &Fleet, served: u64, vms_wanted: usize) -> Option<(u64, u64, usize)> {
-    let is_alike = |proxy: &ProxyView| {
-        let first = proxy.vms.first().map_or(0, |vm| vm.readiness_version);
-        proxy
-            .vms
-            .iter()
-            .all(|vm| vm.table_revision == served && first > 0 && vm.readiness_version == first)
-    };
-    let vms = || fleet.proxies.values().flat_map(|proxy| &proxy.vms);
-    let newest = vms().map(|vm| vm.readiness_version).max()?;
-    let count = vms().count();
-    let whole = fleet.proxies.values().all(is_alike) && count >= vms_wanted;
-    whole.then_some((served, newest, count))
+/// What every VM uses.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Applied {
+    /// The table's revision.
+    revision: u64,
+    /// By `node.id`: each proxy's readiness has versions of its own.
+    readiness: BTreeMap<String, u64>,
+    vms: usize,
+}
+
+impl Applied {
+    /// Whether it is more than was told: not where a proxy has only gone.
+    fn is_news_after(&self, told: &Self) -> bool {
+        let mut readiness = self.readiness.iter();
+        self.revision != told.revision
+            || readiness.any(|(node, version)| told.readiness.get(node) != Some(version))
+    }
+
+    fn newest_readiness(&self) -> u64 {
+        self.readiness.values().copied().max().unwrap_or_default()
+    }
+}
+
+/// What is in use, when all VMs use what is served, and none is missing.
+fn applied(fleet: &Fleet, served: u64, vms_wanted: usize) -> Option<Applied> {
+    let mut readiness = BTreeMap::new();
+    let mut vms = 0;
+    for (node, proxy) in &fleet.proxies {
+        let served = |vm: &VmView| vm.table_revision == served;
+        if !proxy.vms.iter().all(served) {
+            return None;
+        }
+        readiness.insert(node.clone(), readiness_of(proxy)?);
+        vms += proxy.vms.len();
+    }
+    (vms > 0 && vms >= vms_wanted).then_some(Applied {
+        revision: served,
+        readiness,
+        vms,
+    })
+}
+
+/// The readiness that all VMs of a proxy use, if it is one and the same. None for one that asks us and is to have a newer one, or
+/// of which no VM was heard yet. What one is to have that asks another replica is known there.
+fn readiness_of(proxy: &ProxyView) -> Option<u64> {
+    let used = proxy.vms.first()?.readiness_version;
+    let same = proxy.vms.iter().all(|vm| vm.readiness_version == used);
+    let newest = proxy.streams == 0 || proxy.readiness.is_some_and(|wanted| used >= wanted);
+    (same && used > 0 && newest).then_some(used)
 }
 
 /// What the course of a rollout says in passing is for programs; what does not work is for people.
@@ -379,9 +414,9 @@ const fn severity(event: &Event) -> Severity {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
-    use crate::receive::vms::VmView;
 
     #[test]
     fn only_a_proxy_that_asks_us_and_a_credible_revision_count_as_newest() {
@@ -393,6 +428,7 @@ mod tests {
             let proxy = ProxyView {
                 streams,
                 acknowledged: Some(5),
+                readiness: None,
                 vms: vec![vm],
             };
             Fleet {
@@ -405,36 +441,80 @@ mod tests {
         assert_eq!(newest(&fleet(1, 1_001 + REVISION_AHEAD_MS), 1_000), 5);
     }
 
-    #[test]
-    fn a_table_is_applied_when_all_use_it_and_those_of_one_proxy_are_alike() {
-        let applied_by = |proxies: &[&[(u64, u64)]]| {
-            let vm = |(table_revision, readiness_version): &(u64, u64)| VmView {
-                table_revision: *table_revision,
-                readiness_version: *readiness_version,
-                ..VmView::default()
-            };
-            let proxies = proxies.iter().map(|vms| ProxyView {
-                streams: 1,
-                acknowledged: None,
-                vms: vms.iter().map(vm).collect(),
-            });
-            let named = proxies
-                .enumerate()
-                .map(|(it, proxy)| (it.to_string(), proxy));
-            let fleet = Fleet {
-                proxies: named.collect(),
-            };
-            applied(&fleet, 7, 2)
+    /// A proxy with so many streams here, which is to have this readiness, and whose VMs use these.
+    fn proxy(streams: usize, wanted: Option<u64>, used: &[u64]) -> ProxyView {
+        let vm = |readiness_version: &u64| VmView {
+            table_revision: 7,
+            readiness_version: *readiness_version,
+            ..VmView::default()
         };
-        assert_eq!(applied_by(&[&[(7, 3), (7, 3)]]), Some((7, 3, 2)));
-        // Each proxy's readiness is counted by itself, though both ask one replica.
-        assert_eq!(applied_by(&[&[(7, 3)], &[(7, 9)]]), Some((7, 9, 2)));
-        assert_eq!(applied_by(&[&[(7, 3)], &[(7, 9)], &[]]), Some((7, 9, 2)));
-        assert_eq!(applied_by(&[&[(7, 3), (7, 9)]]), None);
-        assert_eq!(applied_by(&[&[(7, 3)], &[(6, 9)]]), None);
-        assert_eq!(applied_by(&[&[(7, 3)], &[(7, 0)]]), None);
-        assert_eq!(applied_by(&[&[(7, 0), (7, 0)]]), None);
-        assert_eq!(applied_by(&[&[(7, 3)]]), None);
-        assert_eq!(applied_by(&[]), None);
+        ProxyView {
+            streams,
+            acknowledged: Some(7),
+            readiness: wanted,
+            vms: used.iter().map(vm).collect(),
+        }
+    }
+
+    fn fleet(first: ProxyView, second: ProxyView) -> Fleet {
+        Fleet {
+            proxies: [("first".to_owned(), first), ("second".to_owned(), second)].into(),
+        }
+    }
+
+    fn is_applied(second: ProxyView) -> bool {
+        let fleet = fleet(proxy(1, Some(3), &[3, 3]), second);
+        let applied = applied(&fleet, 7, 1);
+        assert!(applied.iter().all(|it| it.revision == 7 && it.vms == 4));
+        applied.is_some()
+    }
+
+    #[test]
+    fn a_table_is_applied_when_each_proxy_has_the_readiness_of_its_own_stream() {
+        assert!(is_applied(proxy(1, Some(9), &[9, 9])));
+        // It brought a newer one along, and the stream has not said so yet.
+        assert!(is_applied(proxy(1, Some(8), &[9, 9])));
+        assert!(!is_applied(proxy(1, Some(9), &[9, 3])));
+        assert!(!is_applied(proxy(1, Some(9), &[3, 3])));
+        assert!(!is_applied(proxy(1, None, &[9, 9])), "an answer is missing");
+        assert!(!is_applied(proxy(1, Some(9), &[])), "none was heard yet");
+        assert!(!is_applied(proxy(1, Some(0), &[0, 0])));
+        let mut behind = proxy(1, Some(9), &[9, 9]);
+        behind.vms[1].table_revision = 6;
+        assert!(!is_applied(behind));
+    }
+
+    #[test]
+    fn a_table_is_applied_though_another_replica_counts_readiness_otherwise() {
+        assert!(is_applied(proxy(0, None, &[9, 9])));
+        assert!(!is_applied(proxy(0, None, &[9, 3])));
+        assert!(!is_applied(proxy(0, None, &[0, 0])));
+    }
+
+    #[test]
+    fn a_table_is_not_applied_while_a_vm_is_missing() {
+        let fleet = fleet(proxy(1, Some(3), &[3]), proxy(1, Some(9), &[9]));
+        assert!(applied(&fleet, 7, 2).is_some());
+        assert_eq!(applied(&fleet, 7, 3), None);
+        assert_eq!(applied(&Fleet::default(), 7, 0), None);
+    }
+
+    #[test]
+    fn what_is_applied_is_told_again_for_a_newer_readiness_or_another_proxy_and_not_for_one_that_goes()
+     {
+        let of = |first: u64, second: Option<u64>| Applied {
+            revision: 7,
+            readiness: std::iter::once(("first".to_owned(), first))
+                .chain(second.map(|version| ("second".to_owned(), version)))
+                .collect(),
+            vms: 2,
+        };
+        let told = of(9, Some(3));
+        assert!(told.is_news_after(&Applied::default()));
+        assert!(!told.is_news_after(&told));
+        assert!(of(9, Some(4)).is_news_after(&told));
+        assert!(!of(9, None).is_news_after(&told));
+        assert!(told.is_news_after(&of(9, None)));
+        assert_eq!(told.newest_readiness(), 9);
     }
 }

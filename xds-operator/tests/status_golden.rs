@@ -152,6 +152,7 @@ impl Scene {
             let proxy = ProxyView {
                 streams: 1,
                 acknowledged: None,
+                readiness: None,
                 vms: vms.collect(),
             };
             ((*node).to_owned(), proxy)

@@ -54,12 +54,16 @@ async fn a_proxy_gets_what_it_needs_in_order() {
         plane.event().await,
         What::Rollout(Happened::TableAcknowledged { revision: 100 })
     );
+    let readiness = |plane: &Plane| plane.outputs.fleet.borrow().proxies["proxy-1"].readiness;
+    let first = readiness(&plane);
+    assert!(first.is_some());
 
     plane.publish(snapshot(
         101,
         &[("t/a:1", "10.0.0.1:9"), ("t/b:1", "10.0.0.2:9")],
     ));
     assert_eq!(proxy.next(Kind::Cluster).await, ["t/b:1"]);
+    assert_eq!(readiness(&plane), None, "it may refuse the new target");
     proxy.ack(Kind::Cluster).await;
     proxy.subscribe(Kind::Endpoints, &["t/b:1"]).await;
     assert_eq!(proxy.next(Kind::Endpoints).await, ["t/b:1"]);
@@ -73,6 +77,7 @@ async fn a_proxy_gets_what_it_needs_in_order() {
     let fleet = plane.outputs.fleet.borrow().clone();
     assert_eq!(fleet.proxies["proxy-1"].acknowledged, Some(101));
     assert_eq!(fleet.proxies["proxy-1"].streams, 1);
+    assert_eq!(fleet.proxies["proxy-1"].readiness, first);
 
     drop(proxy);
     assert_eq!(plane.event().await, What::Disconnected);

@@ -33,6 +33,9 @@ pub struct ProxyView {
     pub streams: usize,
     /// The table that it acknowledged last.
     pub acknowledged: Option<u64>,
+    /// The readiness that its VMs are to use by now. Each stream counts for itself, so another proxy's number says nothing
+    /// about it. None: that depends on an answer, or it asks nobody here.
+    pub readiness: Option<u64>,
     /// Its live VMs.
     pub vms: Vec<VmView>,
 }

@@ -86,6 +86,7 @@ fn fleet() -> Fleet {
     let proxy = ProxyView {
         streams: 1,
         acknowledged: Some(7),
+        readiness: None,
         vms: vec![vm; 3],
     };
     Fleet {

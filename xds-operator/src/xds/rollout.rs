@@ -254,6 +254,18 @@ impl Rollout {
         self.told_behind.is_some() || leaving() || self.goal.targets.iter().any(draining)
     }
 
+    /// The readiness that every VM of the proxy is to use; none while what it says depends on an answer.
+    #[must_use]
+    pub fn readiness(&self) -> Option<u64> {
+        let offer = self.readiness.as_ref()?;
+        let targets = &self.goal.targets;
+        let is_open = |(name, target): (&String, &TargetResources)| {
+            self.standing(name, target) == Standing::Open
+        };
+        let says_all = self.told_behind.is_none() && !targets.iter().any(is_open);
+        says_all.then_some(offer.version)
+    }
+
     fn judge(&mut self, told: Told) -> Option<Happened> {
         let (kind, names, text, in_parts) = match told {
             Told::Rejected {

@@ -408,6 +408,7 @@ impl Known {
 struct StreamsOf {
     open: usize,
     acknowledged: Option<u64>,
+    readiness: Option<u64>,
     vms_changed: watch::Sender<()>,
 }
 
@@ -451,6 +452,7 @@ impl Shared {
             let proxy = proxies.entry(node.clone()).or_default();
             proxy.streams = streams.open;
             proxy.acknowledged = streams.acknowledged;
+            proxy.readiness = streams.readiness;
         }
         for (node, vms) in known.vms.by_node() {
             proxies.entry(node.to_owned()).or_default().vms = vms;
@@ -650,6 +652,7 @@ impl AdsStream {
         let goal = self.goals.borrow_and_update().clone();
         let mut rollout = Rollout::new(self.settings.clone(), goal, self.shared.now());
         let mut wake = Wake::Request(Box::new(first));
+        let mut offered = None;
         loop {
             let seen = self.shared.seen(node);
             let step = match wake {
@@ -663,6 +666,12 @@ impl AdsStream {
                 }
                 Wake::End => return Ok(()),
             };
+            // Before it is sent: a VM that reports it must not be ahead of what is known.
+            let readiness = rollout.readiness();
+            if std::mem::replace(&mut offered, readiness) != readiness {
+                self.shared
+                    .stream_changed(node, |streams| streams.readiness = readiness);
+            }
             if !perform(step, node, &self.shared, &self.responses).await {
                 return Ok(());
             }

@@ -125,6 +125,7 @@ impl Cluster {
         let proxy = ProxyView {
             streams: 1,
             acknowledged: None,
+            readiness: None,
             vms: vec![VmView {
                 table_revision: revision,
                 ..VmView::default()
