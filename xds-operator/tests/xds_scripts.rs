@@ -71,6 +71,8 @@ scripts! {
     resubscribe_is_answered_again,
     unsubscribe_ends_updates,
     a_rejected_version_is_not_sent_again,
+    what_was_refused_is_taken_back,
+    a_part_that_was_taken_with_a_refusal_is_taken_back,
     a_newer_readiness_is_outbid,
     one_bad_cluster_does_not_keep_the_others,
     a_rejected_target_counts_as_not_ready,

@@ -97,7 +97,7 @@ pub enum Happened {
         /// What follows from it.
         follows: Follows,
     },
-    /// The proxy accepted what it had refused before in another version, or has what is wanted again in place of what it refused.
+    /// The proxy accepted what it had refused before in another version.
     Mended {
         /// The type.
         kind: Kind,
@@ -603,10 +603,6 @@ fn by_name<'a>(
 }
 
 fn send(session: &mut Session, kind: Kind, view: &View<'_>, goal: &Goal, step: &mut Step) {
-    let names = session.taken_back(kind, view);
-    if !names.is_empty() {
-        step.happened.push(Happened::Mended { kind, names });
-    }
     step.responses
         .extend(session.respond(kind, view, goal.revision));
 }

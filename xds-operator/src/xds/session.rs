@@ -6,6 +6,8 @@
 //! Invariants:
 //! - A named endpoint subscription is always answered, if need be with none: a cluster waits for it.
 //! - A rejected version is not sent again until its content changes, or the proxy asks for the resource anew.
+//! - After a rejection nobody knows which version the proxy holds, until it accepts one: Envoy takes the good clusters of a
+//!   response that it refuses.
 //! - Endpoints are sent again after their cluster was sent: the new cluster has none of its own. That must not wait for
 //!   the acknowledgement: Envoy acknowledges clusters when they have their endpoints.
 //! - A discovered filter is never removed: new connections would be closed, and the VM would go away.
@@ -235,12 +237,6 @@ impl Session {
         })
     }
 
-    /// Resources that are wanted again as the proxy has them, after it had refused something else: nobody waits for that any more, and
-    /// it is sent again if it is wanted again.
-    pub fn taken_back(&mut self, kind: Kind, view: &View<'_>) -> Vec<String> {
-        self.subscription_mut(kind).taken_back(view)
-    }
-
     /// How far a version of a resource has come.
     #[must_use]
     pub fn progress(&self, kind: Kind, resource: &Resource) -> Progress {
@@ -357,6 +353,8 @@ struct Held {
     accepted: Option<String>,
     /// The version that it refused last.
     rejected: Option<String>,
+    /// It refused a response with it since it accepted a version: it may have taken a part of that.
+    in_doubt: bool,
     /// The response that carried it last; 0: one of an earlier stream.
     sent_in: u64,
 }
@@ -412,6 +410,7 @@ impl Subscription {
             // Unsubscribed in the meantime: the proxy has forgotten it.
             if let Some(held) = self.held.get_mut(name) {
                 held.accepted = Some(version.clone());
+                held.in_doubt = false;
                 mended.extend(held.rejected.take().map(|_| name.clone()));
             }
         }
@@ -428,16 +427,18 @@ impl Subscription {
         // A rejection is about a response, not about a resource. So that one bad resource does not keep the others from
         // the proxy, they are sent again in halves until it stands alone.
         let in_parts = names.len() > 1 && self.trials <= TRIALS_MAX;
+        for (name, version) in &sent.resources {
+            if let Some(held) = self.held.get_mut(name) {
+                held.in_doubt = true;
+                if !in_parts {
+                    held.rejected = Some(version.clone());
+                }
+            }
+        }
         if in_parts {
             let (left, right) = names.split_at(names.len() / 2);
             self.suspects.push_front(right.to_vec());
             self.suspects.push_front(left.to_vec());
-        } else {
-            for (name, version) in &sent.resources {
-                if let Some(held) = self.held.get_mut(name) {
-                    held.rejected = Some(version.clone());
-                }
-            }
         }
         Told::Rejected {
             kind,
@@ -445,19 +446,6 @@ impl Subscription {
             text,
             in_parts,
         }
-    }
-
-    fn taken_back(&mut self, view: &View<'_>) -> Vec<String> {
-        let mut names = Vec::new();
-        for (name, held) in &mut self.held {
-            let wanted = view.set.get(name.as_str());
-            let is_held =
-                wanted.is_some_and(|it| held.accepted.as_deref() == Some(it.version.as_str()));
-            if is_held && held.rejected.take().is_some() {
-                names.push(name.clone());
-            }
-        }
-        names
     }
 
     fn subscribe(&mut self, kind: Kind, request: DeltaDiscoveryRequest) -> Result<(), Excess> {
@@ -495,8 +483,7 @@ impl Subscription {
                     name,
                     Held {
                         accepted: Some(version),
-                        rejected: None,
-                        sent_in: 0,
+                        ..Held::default()
                     },
                 );
             }
@@ -607,7 +594,8 @@ impl Subscription {
             .collect()
     }
 
-    /// A resource that the proxy asked for and does not hold in this version, unless it refused that version.
+    /// A resource that the proxy asked for and does not surely hold in this version, unless it refused that version. So what it
+    /// accepted before it refused another version is sent again when it is wanted again, and its answer ends the refusal.
     fn due(&self, kind: Kind, name: &str, view: &View<'_>) -> Option<Arc<Resource>> {
         if !self.covers(name) {
             return None;
@@ -625,7 +613,8 @@ impl Subscription {
             None => return None,
         };
         let is = |version: &Option<String>| version.as_deref() == Some(&resource.version);
-        let has = held.is_some_and(|held| is(&held.accepted) || is(&held.rejected));
+        let has =
+            held.is_some_and(|held| is(&held.accepted) && !held.in_doubt || is(&held.rejected));
         (asked || !has).then_some(resource)
     }
 
