@@ -13,7 +13,7 @@ use super::scene::{PROBE, STANDS_ASIDE, Scene, attacked, host, service, sized};
 /// So often it is looked whether something was taken back.
 const ROUNDS: usize = 20;
 /// A replica stands aside 34 s after it was answered last, at the latest.
-const ASIDE_MAX: Duration = Duration::from_secs(60);
+const ASIDE_MAX: Duration = Duration::from_mins(1);
 const OPERATOR: &str = "/apis/apps/v1/namespaces/fix-system/deployments/fix-gateway-operator";
 
 /// Kills a replica, and waits until it was started again.

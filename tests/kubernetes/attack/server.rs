@@ -12,7 +12,7 @@ use crate::sessions;
 
 /// The kernel probes for 25 s, and ten seconds of it are told to nobody. Less than the shortest time after which a watch is asked for
 /// anyway.
-const NOTICED_MAX: Duration = Duration::from_secs(60);
+const NOTICED_MAX: Duration = Duration::from_mins(1);
 
 #[test]
 fn without_api_server_and_store_sessions_go_on_and_logons_are_routed_and_what_is_written_afterwards_counts()
