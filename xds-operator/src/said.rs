@@ -321,9 +321,6 @@ struct Timed<'s> {
     line: Option<String>,
 }
 
-/// Key of the line for people in [`Form::Both`].
-pub const LINE_TEXT: &str = "line_text";
-
 fn place(file: Option<&str>, line: Option<u64>, column: Option<u64>) -> String {
     let Some(file) = file else {
         return String::new();

@@ -9,6 +9,7 @@ pub mod child;
 mod place;
 pub mod refused;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::Permissions;
 use std::io;
@@ -20,7 +21,7 @@ use std::process::{ExitCode, ExitStatus, Stdio};
 use std::time::Duration;
 
 use fixgw_core::decision::Severity;
-use serde_json::Value;
+use serde::Deserialize;
 use tempfile::TempDir;
 use thiserror::Error;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
@@ -34,7 +35,7 @@ use crate::envoy::bootstrap::{self, Bind, HoldPlan, ListenerPlan, Plan, Upstream
 use crate::envoy::capacity::{self, Capacity};
 use crate::envoy::processors;
 use crate::message::count;
-use crate::said::{Form, LINE_TEXT, Said, Speaker};
+use crate::said::{Form, Said, Speaker};
 use crate::wait::at;
 use certificates::Certificates;
 use refused::Tally;
@@ -159,6 +160,20 @@ async fn asked_to_stop((interrupt, terminate): &mut (Signal, Signal)) {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
+}
+
+/// What of a line of the control plane's is looked at. Each connection makes one, so nothing of it is copied that need not be.
+#[derive(Default, Deserialize)]
+struct Relayed<'l> {
+    #[serde(borrow, default)]
+    event: Cow<'l, str>,
+    #[serde(default)]
+    revision: Option<u64>,
+    #[serde(borrow, default)]
+    severity: Cow<'l, str>,
+    /// For people.
+    #[serde(borrow, default, rename = "line_text")]
+    text: Cow<'l, str>,
 }
 
 /// The gateway takes no new connections, and waits for those that are live.
@@ -410,13 +425,14 @@ impl<'a> Gateway<'a> {
 
     /// Passes on what the control plane says, and notes when the workers have a table.
     fn relay(&mut self, line: &str) {
-        let said: Value = serde_json::from_str(line).unwrap_or_default();
-        let text = |key: &str| said.get(key).and_then(Value::as_str);
-        if text("event") == Some("applied") {
-            self.applied = said.get("revision").and_then(Value::as_u64);
+        let said: Relayed<'_> = serde_json::from_str(line).unwrap_or_default();
+        if said.event == "applied" {
+            self.applied = said.revision;
         }
-        self.voice
-            .relay(line.to_owned(), text("severity"), text(LINE_TEXT));
+        let (severity, text) = (said.severity.as_ref(), said.text.as_ref());
+        let some = |text: &&str| !text.is_empty();
+        let (severity, text) = (Some(severity).filter(some), Some(text).filter(some));
+        self.voice.relay(line.to_owned(), severity, text);
     }
 
     async fn look_at_certificates(&mut self) -> Result<(), UpError> {
