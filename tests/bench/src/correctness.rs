@@ -14,8 +14,9 @@ use fixgw_e2e::echo::EchoEngine;
 
 use crate::figures::{Figures, Metric};
 use crate::load::{Load, SENDER};
-use crate::run::{ATTACKS, CORPUS, count};
+use crate::metrics::{ATTACKS, CORPUS};
 use crate::subject::{Kind, Rules, Setting, Subject};
+use crate::units::count;
 
 const fn number(name: &'static str) -> Metric {
     Metric {

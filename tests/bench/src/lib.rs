@@ -24,10 +24,17 @@ pub mod figures;
 #[cfg(test)]
 mod golden;
 pub mod load;
+mod measure;
+pub mod metrics;
 pub mod plot;
+pub mod quiet;
 pub mod report;
+mod rounds;
 pub mod run;
+mod sample;
+pub mod scale;
 pub mod scene;
 pub mod statistics;
 pub mod subject;
 pub mod table;
+mod units;

@@ -134,10 +134,10 @@ impl Load {
         std::mem::take(&mut self.seen)
     }
 
-    /// Messages that came back since the present exchange began.
+    /// What was done so far, for whoever takes the difference: messages that came back, and Logons that were answered.
     #[must_use]
-    pub fn trips(&self) -> usize {
-        self.trips.len()
+    pub fn done(&self) -> usize {
+        self.trips.len() + self.seen.answered.len()
     }
 
     /// What was seen since it was last taken.

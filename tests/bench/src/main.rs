@@ -9,8 +9,10 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
+use fixgw_bench::metrics::TABLES;
 use fixgw_bench::report::{self, Facts};
-use fixgw_bench::run::{Run, Scale, TABLES};
+use fixgw_bench::run::Run;
+use fixgw_bench::scale::Scale;
 use fixgw_bench::subject::Kind;
 use fixgw_bench::{check, scene, table};
 

@@ -5,11 +5,14 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::figures::Figures;
-use crate::plot::Plot;
-use crate::run::{
-    ATTACKS, CHANGE, CONNECTS, CONNECTS_TLS, CORPUS, CPU_PER_CONNECT, CPU_PER_MESSAGE, Disturbed,
-    LAST_ON, MESSAGES, MESSAGES_TLS, P50, P99, P999, PER_SECOND, START, STORM, Scale, versions,
+use crate::metrics::{
+    ATTACKS, CHANGE, CONNECTS, CONNECTS_TLS, CORPUS, CPU_PER_CONNECT, CPU_PER_MESSAGE, LAST_ON,
+    MESSAGES, MESSAGES_TLS, P50, P99, P999, PER_SECOND, START, STORM,
 };
+use crate::plot::Plot;
+use crate::quiet::Disturbed;
+use crate::run::versions;
+use crate::scale::Scale;
 use crate::subject::{Kind, open_files};
 use crate::table::{csv, markdown};
 

@@ -48,8 +48,8 @@ impl Load {
         Duration::from_nanos(last - start)
     }
 
-    /// Connections that log on and go, at a pace, from counterparties of this many rules. `hook` is called all the while with
-    /// the time since the start.
+    /// Connections that log on and go, at a pace, from counterparties of this many rules. `hook` is called all the while, and at
+    /// the end, with the time since the start.
     pub fn visit(
         &mut self,
         target: &Target,
@@ -90,6 +90,8 @@ impl Load {
             self.turn(Some(wait));
             hook(self, now - start);
         }
+        let length = self.now() - start;
+        hook(self, length);
         let end = self.now() + nanos(DRAIN_MAX);
         while under_way(self) > 0 && self.now() < end {
             self.turn(Some(Duration::from_millis(10)));

@@ -22,7 +22,8 @@ pub struct Plan<'a> {
 }
 
 impl Load {
-    /// Sends messages over all sessions in turn, as the plan says. `hook` is called all the while with the time since the start.
+    /// Sends messages over all sessions in turn, as the plan says. `hook` is called all the while, and
+    /// at the end, with the time since the start.
     pub fn exchange(&mut self, plan: &Plan<'_>, hook: &mut dyn FnMut(&mut Self, u64)) -> Exchanged {
         plan.message.clone_into(&mut self.message);
         self.trips.clear();
@@ -58,6 +59,7 @@ impl Load {
             hook(self, now - start);
         }
         let length = self.now() - start;
+        hook(self, length);
         let missing = self.drain();
         Exchanged {
             trips: std::mem::take(&mut self.trips),
@@ -78,7 +80,7 @@ impl Load {
     }
 
     /// Sends messages back to back: one is under way on each session, and the next goes when it is back. `hook` is called all the
-    /// while with the time since the start.
+    /// while, and at the end, with the time since the start.
     pub fn back_to_back(
         &mut self,
         message: &[u8],
@@ -98,6 +100,8 @@ impl Load {
             let since = self.now() - start;
             hook(self, since);
         }
+        let since = self.now() - start;
+        hook(self, since);
         self.answers = false;
         self.drain();
         self.trips.clear();
