@@ -10,6 +10,7 @@
 mod arrows;
 mod dependencies;
 mod documents;
+mod figures;
 mod hygiene;
 mod module;
 mod properties;
