@@ -48,7 +48,7 @@ impl Scale {
         Self {
             rounds: 3,
             window: Duration::from_millis(900),
-            sessions_tls: vec![1, 16, 256],
+            sessions_tls: vec![1, 16, 256, 2_000],
             warm: Duration::from_millis(300),
             sizes: vec![150, 2_048],
             sessions: vec![1, 16, 256, 2_000],

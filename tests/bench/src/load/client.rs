@@ -69,9 +69,9 @@ impl Load {
         let tls = target.tls.as_ref().map(|config| {
             let connection = ClientConnection::new(Arc::clone(config), self.server.clone());
             let mut connection = connection.expect("a client can be made");
-            connection.set_buffer_limit(None);
+            connection.set_buffer_limit(Some(UNSENT_MAX));
             let written = connection.writer().write_all(logon);
-            written.expect("a buffer without limit takes a Logon");
+            written.expect("a Logon fits");
             Box::new(connection)
         });
         let unsent = if tls.is_some() {
@@ -110,7 +110,7 @@ impl Load {
         client.due.push_back(due);
         if let Some(tls) = &mut client.tls {
             let written = tls.writer().write_all(&self.message);
-            written.expect("a buffer without limit takes a message");
+            written.expect("the subject keeps up with the pace");
         } else {
             assert!(
                 client.unsent.len() < UNSENT_MAX,
