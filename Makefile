@@ -29,13 +29,13 @@ images: build ## the file trees of the container images, in target/images; docs/
 	@rm -rf target/images
 	@for image in operator gateway reject-engine; do scripts/image-tree $$image target/images/$$image || exit; done
 
-bench: ## the figures
+bench: ## what the gateway's parts cost by themselves: ratios, into docs/benchmarks; half an hour (BENCH_SCALE=quick: some minutes)
 	@scripts/bench
 
 bench-peers: ## the gateway beside HAProxy, nginx and plain Envoy: ratios, into docs/benchmarks; about 15 minutes (BENCH_SCALE=quick: five)
 	@scripts/bench-peers
 
-bench-check: ## which of those ratios have moved since the committed figures by more than the noise; about five minutes
+bench-check: ## which ratios of both have moved since the committed figures by more than the noise; about ten minutes
 	@scripts/bench-check
 
 attack: ## a thousand slow, silent and resetting clients beside honest sessions, for five minutes; prints figures

@@ -1,4 +1,4 @@
-//! What does a cluster of ten thousand FIXSessions cost, and how soon does a change of one count? Printed, never asserted.
+//! What does a cluster of ten thousand FIXSessions cost, and how soon does a change of one count? Told, never asserted.
 //!
 //! A real etcd and API server, two replicas of the operator, two gateways and a flock of live sessions, all on this machine and in
 //! namespaces of their own, so the figures have its other work in them. Processor time is that of `/proc/PID/stat`; memory is the
@@ -14,7 +14,7 @@
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     clippy::panic,
-    reason = "a benchmark fails by panicking and prints rounded figures"
+    reason = "a benchmark fails by panicking and divides counts"
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use fixgw_e2e::api::Sent;
 use fixgw_e2e::apiserver::ApiServer;
+use fixgw_e2e::figure::Told;
 use fixgw_e2e::flock::{self, Fold};
 use fixgw_e2e::gateway::WORKERS;
 use fixgw_e2e::inside;
@@ -53,6 +54,13 @@ const ADDED: usize = 25;
 const FLOCK: usize = 200;
 /// Milliseconds until a change of routes counts.
 const SETTLING_MS: f64 = 250.0;
+/// Whom the others are compared to: that time, and what is promised.
+const SETTLING: &str = "settling";
+const AT_MOST: &str = "at most";
+/// Who is measured.
+const GATEWAYS_ALL: &str = "all gateways";
+/// What is promised of an operator, MiB.
+const MEMORY_MIB_MAX: f64 = 150.0;
 /// Nothing is changed for so long.
 const QUIET: Duration = Duration::from_mins(1);
 /// Statuses count as written when none was for so long: a replica that has only begun waits for gateways for seven seconds.
@@ -86,18 +94,17 @@ fn main() {
     let fold = Fold::open_on(ENGINES);
     let cluster = Cluster::start(sessions, fold.address());
     let mut audit = Audit::of(&cluster.server);
-    println!(
-        "{sessions} FIXSessions, {SERVICES} Services, 2 replicas, 2 gateways, {FLOCK} live sessions, on one machine"
-    );
-
     let began = Instant::now();
     let mut replicas = [0, 1].map(|number| Replica::start(&cluster.server, number));
     for replica in &replicas {
         replica.wait_ready();
     }
-    println!(
-        "  first start, until a table is published and both replicas serve it: {:.1} s",
-        began.elapsed().as_secs_f64()
+    tell(
+        ("cluster: start", "all objects there"),
+        "first start",
+        ("until both replicas serve", "s"),
+        None,
+        began.elapsed().as_secs_f64(),
     );
     let addresses = REPLICAS.map(|ip| SocketAddr::from((ip, XDS_PORT)));
     let gateways = GATEWAYS.map(|node| Setup::asking_all(&addresses).node(node).start_ready());
@@ -120,17 +127,49 @@ fn main() {
     tell_cold_start(&cluster, &mut replicas, leader);
     flock.wait_rounds(1);
     let account = flock.end();
-    println!(
-        "  meanwhile {} of {} live sessions broken, longest pause {} ms",
-        account.broken,
-        account.sessions,
-        account.pause.as_millis()
+    tell(
+        ("cluster: live sessions", "all of this"),
+        "live sessions",
+        ("sessions", ""),
+        None,
+        account.sessions as f64,
+    );
+    tell(
+        ("cluster: live sessions", "all of this"),
+        "live sessions",
+        ("sessions lost", ""),
+        None,
+        account.broken as f64,
+    );
+    tell(
+        ("cluster: live sessions", "all of this"),
+        "live sessions",
+        ("longest pause", "ms"),
+        None,
+        account.pause.as_millis() as f64,
     );
     drop(gateways);
 }
 
-fn reached(is: bool) -> &'static str {
-    if is { "reached" } else { "NOT reached" }
+/// Tells what was measured once; with the most that is promised of it.
+fn tell(
+    (table, load): (&str, &str),
+    subject: &str,
+    (metric, unit): (&str, &str),
+    most: Option<f64>,
+    value: f64,
+) {
+    let told = Told {
+        table,
+        load,
+        metric,
+        unit,
+        to: most.is_some().then_some(AT_MOST),
+    };
+    if let Some(most) = most {
+        told.of(AT_MOST, &[most]);
+    }
+    told.of(subject, &[value]);
 }
 
 /// An operator.
@@ -252,13 +291,23 @@ fn tell_memory(when: &str, replicas: &[Replica; 2], leader: usize) {
         let memory = Memory::of("operator", replicas[number].process.pid());
         [memory.now_kb(), memory.highest_kb()].map(|kb| kb as f64 / 1_024.0)
     };
-    let [leading, leading_most] = memory(leader);
-    let [following, following_most] = memory(1 - leader);
-    println!(
-        "  memory {when}: leader {leading:.0} MiB (at most {leading_most:.0}), follower {following:.0} MiB (at most {following_most:.0}): \
-         {} (reach: 150)",
-        reached(leading.max(following) <= 150.0)
-    );
+    for (subject, number) in [("leader", leader), ("follower", 1 - leader)] {
+        let [now, most] = memory(number);
+        tell(
+            ("cluster: memory", when),
+            subject,
+            ("memory", "MiB"),
+            Some(MEMORY_MIB_MAX),
+            now,
+        );
+        tell(
+            ("cluster: memory", when),
+            subject,
+            ("most memory so far", "MiB"),
+            None,
+            most,
+        );
+    }
 }
 
 /// Waits until no status is written any more, and tells what was. Gateways come when first statuses are written already, so there are two
@@ -266,9 +315,9 @@ fn tell_memory(when: &str, replicas: &[Replica; 2], leader: usize) {
 fn tell_statuses(cluster: &Cluster, audit: &mut Audit) {
     wait_silence(audit);
     let written = audit.statuses(Timestamp::UNIX_EPOCH);
-    println!(
-        "  first statuses of {} objects, while gateways come: {written}",
-        cluster.sessions + 1
+    tell_written(
+        &format!("first statuses of {} objects", cluster.sessions + 1),
+        &written,
     );
 }
 
@@ -295,6 +344,31 @@ struct Parts {
     all: f64,
 }
 
+/// Where the time of a change goes.
+struct Part {
+    name: &'static str,
+    of: fn(&Parts) -> f64,
+}
+
+const PARTS: [Part; 4] = [
+    Part {
+        name: "decided",
+        of: |parts| parts.decided,
+    },
+    Part {
+        name: "published",
+        of: |parts| parts.published,
+    },
+    Part {
+        name: "acknowledged",
+        of: |parts| parts.acknowledged,
+    },
+    Part {
+        name: "used by every VM",
+        of: |parts| parts.used,
+    },
+];
+
 fn tell_changes(cluster: &Cluster, audit: &mut Audit, replicas: &[Replica; 2], leader: usize) {
     let began = Timestamp::now();
     let changes: [(&str, usize, Change); 3] = [
@@ -315,36 +389,60 @@ fn tell_changes(cluster: &Cluster, audit: &mut Audit, replicas: &[Replica; 2], l
             .collect();
         let cpu = [cpu(leader) - before[0], cpu(1 - leader) - before[1]];
         let cpu = cpu.map(|seconds| seconds * 1e3 / count as f64);
-        let of = |part: fn(&Parts) -> f64| percentiles(parts.iter().map(part).collect());
-        let (p50, p99) = of(|parts| parts.all);
-        println!(
-            "  {what}, {count} times: until all gateways have acknowledged p50 {p50:.0} ms, p99 {p99:.0} ms: {} (reach: p99 350, 250 of \
-             it settling)",
-            reached(p99 <= 350.0)
-        );
-        let part = |name: &str, part| {
-            let (p50, p99) = of(part);
-            format!("{name} {p50:.0} ({p99:.0})")
+        let told = Told {
+            table: "cluster: changes",
+            load: what,
+            metric: "until all gateways have acknowledged",
+            unit: "ms",
+            to: Some(SETTLING),
         };
-        println!(
-            "    of which, p50 (p99): {}, settling {SETTLING_MS:.0}, {}, {}; and then {}; processor time for each: leader {:.0} ms, \
-             follower {:.0} ms",
-            part("decided", |it| it.decided),
-            part("published", |it| it.published),
-            part("acknowledged", |it| it.acknowledged),
-            part("used by every VM", |it| it.used),
-            cpu[0],
-            cpu[1],
-        );
+        let all: Vec<f64> = parts.iter().map(|parts| parts.all).collect();
+        told.of(SETTLING, &vec![SETTLING_MS; count]);
+        told.of(GATEWAYS_ALL, &all);
+        let p99 = Told {
+            metric: "its p99",
+            ..told
+        };
+        p99.of(SETTLING, &[SETTLING_MS]);
+        p99.of(GATEWAYS_ALL, &[percentile(all, 0.99)]);
+        for part in PARTS {
+            let told = Told {
+                metric: part.name,
+                to: None,
+                ..told
+            };
+            let rounds: Vec<f64> = parts.iter().map(part.of).collect();
+            told.of(GATEWAYS_ALL, &rounds);
+        }
+        for (subject, cpu) in ["leader", "follower"].into_iter().zip(cpu) {
+            let told = Told {
+                table: "cluster: changes",
+                load: what,
+                metric: "CPU for each",
+                unit: "ms",
+                to: Some("leader"),
+            };
+            told.of(subject, &[cpu]);
+        }
     }
     wait_silence(audit);
     // Each object is changed once, and of those that are deleted nothing is to be said.
     let written = audit.statuses(began);
-    println!(
-        "  statuses of {} changed objects: {written}: {} (reach: 1 for each object and change, 50 in a second)",
-        CHANGES + ADDED,
-        reached(written.most_of_one <= 1 && written.most_in_a_second <= 50)
-    );
+    let load = format!("statuses of {} changed objects", CHANGES + ADDED);
+    tell_written(&load, &written);
+    let most = [
+        ("writes of one", written.most_of_one, 1.0),
+        ("writes in any second", written.most_in_a_second, 50.0),
+    ];
+    for (metric, writes, most) in most {
+        tell(
+            ("cluster: statuses", &load),
+            "replicas",
+            (metric, ""),
+            Some(most),
+            writes as f64,
+        );
+    }
 }
 
 fn measured(
@@ -378,11 +476,10 @@ fn measured(
     }
 }
 
-/// The middle one, and the one that a hundredth is above.
-fn percentiles(mut figures: Vec<f64>) -> (f64, f64) {
+/// The one that this part of them does not exceed.
+fn percentile(mut figures: Vec<f64>, part: f64) -> f64 {
     figures.sort_by(f64::total_cmp);
-    let at = |part: f64| figures[((figures.len() - 1) as f64 * part).round() as usize];
-    (at(0.5), at(0.99))
+    figures[((figures.len() - 1) as f64 * part).round() as usize]
 }
 
 fn tell_quiet(audit: &mut Audit, replicas: &[Replica; 2], leader: usize) {
@@ -401,20 +498,31 @@ fn tell_quiet(audit: &mut Audit, replicas: &[Replica; 2], leader: usize) {
             .or_default() += 1;
     }
     let requests: usize = kinds.values().sum();
-    let kinds: Vec<String> = kinds
-        .iter()
-        .map(|(kind, count)| format!("{count} {kind}"))
-        .collect();
-    println!(
-        "  a quiet minute: leader {:.2} % of a core, follower {:.2} %: {} (reach: 1)",
-        cpu[0],
-        cpu[1],
-        reached(cpu[0].max(cpu[1]) <= 1.0)
-    );
-    println!(
-        "    {requests} requests of both replicas to the API server ({}): {} (reach: 20)",
-        kinds.join(", "),
-        reached(requests <= 20)
+    let load = "a quiet minute";
+    for (subject, cpu) in ["leader", "follower"].into_iter().zip(cpu) {
+        tell(
+            ("cluster: quiet", load),
+            subject,
+            ("CPU", "% of a core"),
+            None,
+            cpu,
+        );
+    }
+    for (kind, count) in kinds {
+        tell(
+            ("cluster: quiet", load),
+            "replicas",
+            (&kind, ""),
+            None,
+            count as f64,
+        );
+    }
+    tell(
+        ("cluster: quiet", load),
+        "replicas",
+        ("requests to the API server", ""),
+        Some(20.0),
+        requests as f64,
     );
 }
 
@@ -430,11 +538,21 @@ fn fail_over(cluster: &Cluster, replicas: &[Replica; 2], leader: usize) {
     });
     let led = killed.elapsed().as_secs_f64();
     used(replicas, wait_published(&replicas[1 - leader], before));
-    println!(
-        "  the leader is killed: the other one leads after {led:.1} s, and a change made meanwhile is used by every VM after {:.1} s: {} \
-         (reach: leads within 15 s)",
-        killed.elapsed().as_secs_f64(),
-        reached(led <= 15.0)
+    let load = "the leader is killed";
+    tell(
+        ("cluster: leader", load),
+        "the other replica",
+        ("leads after", "s"),
+        Some(15.0),
+        led,
+    );
+    let used = killed.elapsed().as_secs_f64();
+    tell(
+        ("cluster: leader", load),
+        "the other replica",
+        ("a change made meanwhile is used after", "s"),
+        None,
+        used,
     );
 }
 
@@ -442,10 +560,19 @@ fn tell_cold_start(cluster: &Cluster, replicas: &mut [Replica; 2], number: usize
     replicas[number] = Replica::start(&cluster.server, number);
     let took = replicas[number].wait_ready().as_secs_f64();
     let pid = replicas[number].process.pid();
-    println!(
-        "  start with cold caches until it serves: {took:.1} s, {:.1} s of processor time: {} (reach: 5)",
+    tell(
+        ("cluster: start", "all objects there"),
+        "cold caches",
+        ("until it serves", "s"),
+        None,
+        took,
+    );
+    tell(
+        ("cluster: start", "all objects there"),
+        "cold caches",
+        ("CPU", "s"),
+        None,
         cpu_seconds(pid),
-        reached(took <= 5.0)
     );
     tell_memory("after that", replicas, 1 - number);
 }
@@ -557,19 +684,19 @@ struct Written {
     seconds: f64,
 }
 
-impl std::fmt::Display for Written {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            writes,
-            most_of_one,
-            twice,
-            most_in_a_second,
-            seconds,
-        } = self;
-        write!(
-            f,
-            "{writes} writes within {seconds:.0} s, {twice} objects more than once, one {most_of_one} times, at most {most_in_a_second} in any second"
-        )
+fn tell_written(load: &str, written: &Written) {
+    for (metric, unit, value) in [
+        ("writes", "", written.writes as f64),
+        ("within", "s", written.seconds),
+        ("objects written more than once", "", written.twice as f64),
+    ] {
+        tell(
+            ("cluster: statuses", load),
+            "replicas",
+            (metric, unit),
+            None,
+            value,
+        );
     }
 }
 

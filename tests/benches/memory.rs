@@ -1,4 +1,4 @@
-//! How much memory does a held connection take, and does the memory grow with the number of changes? Printed, never asserted.
+//! How much memory does a held connection take, and does the memory grow with the number of changes? Told, never asserted.
 //!
 //! What is looked at is the resident memory of the processes (`VmRSS`), so what their allocators keep is in it, and what the kernel
 //! keeps for sockets is not.
@@ -18,9 +18,10 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::cast_precision_loss,
-    reason = "a benchmark fails by panicking and prints rounded figures"
+    reason = "a benchmark fails by panicking and divides counts"
 )]
 
+use fixgw_e2e::figure::Told;
 use fixgw_e2e::fix;
 use fixgw_e2e::fixture::{Directory, Route, other_routes_yaml};
 use fixgw_e2e::gateway::{Gateway, Setup};
@@ -48,6 +49,10 @@ const CHANGES: usize = 1_000;
 const STEP: usize = 100;
 /// Changes after which a control plane and an Envoy have had two tables at a time, which they always have from then on.
 const WARM: usize = 4;
+/// What is promised of a held connection, KiB.
+const HELD_KIB_MAX: f64 = 32.0;
+const AT_WARM: &str = "after the fourth";
+const AT_MOST: &str = "at most";
 /// The parts whose memory is looked at.
 const PARTS: [&str; 2] = ["envoy", "control"];
 
@@ -76,9 +81,6 @@ fn held() {
     let before = Taken::by(&gateway, HELD * more.len());
     let mut clients = hold(&gateway, &second);
     let logons = Taken::by(&gateway, HELD * (more.len() + second.len()));
-    println!(
-        "what Envoy takes for each of {HELD} held connections over its bytes, KiB (reach: 32)"
-    );
     logons.tell("a Logon", &before);
     say(&mut clients, &more);
     let full = Taken::by(&gateway, 2 * HELD * more.len());
@@ -129,15 +131,24 @@ impl Taken {
         }
     }
 
-    fn tell(&self, what: &str, before: &Self) {
+    fn tell(&self, load: &str, before: &Self) {
         let each = |bytes: u64| bytes as f64 / 1_024.0 / HELD as f64;
         let (memory, bytes) = (self.memory - before.memory, self.bytes - before.bytes);
-        println!(
-            "  {what}: {:.1} ({:.1} in all, {:.1} of it bytes)",
-            each(memory) - each(bytes),
-            each(memory),
-            each(bytes)
-        );
+        let told = Told {
+            table: "held connections",
+            load,
+            metric: "memory over its bytes",
+            unit: "KiB",
+            to: Some(AT_MOST),
+        };
+        told.of(AT_MOST, &[HELD_KIB_MAX]);
+        told.of(&format!("each of {HELD}"), &[each(memory) - each(bytes)]);
+        let bytes_told = Told {
+            metric: "bytes",
+            to: None,
+            ..told
+        };
+        bytes_told.of(&format!("each of {HELD}"), &[each(bytes)]);
     }
 }
 
@@ -156,21 +167,33 @@ fn changed() {
     let mut sessions: Vec<Pair> = (0..SESSIONS)
         .map(|_| meeting.pair(gateway.address()))
         .collect();
-    println!(
-        "resident memory while a table of {ROUTES} routes is changed {changes} times under {SESSIONS} idle sessions, MiB (reach: within 10 %)"
-    );
     let look = || PARTS.map(|part| Memory::of(part, gateway.child(part)));
     let before = look();
-    tell(0, &[("", &before)]);
     let mut warm = look();
+    let mut grown: Vec<[f64; PARTS.len()]> = Vec::new();
     for change in 1..=changes {
         let service = if change % 2 == 0 { "engine" } else { "other" };
         gateway.apply(|| directory.put(&edited(service)));
         if change == WARM {
             warm = look();
-            tell(change, &[("", &before)]);
         } else if change % STEP == 0 || change == changes {
-            tell(change, &[("", &before), (" since change 4", &warm)]);
+            grown.push(PARTS.map(|part| mib(&Memory::of(part, gateway.child(part)))));
+        }
+    }
+    for (place, part) in PARTS.into_iter().enumerate() {
+        let told = Told {
+            table: "changes",
+            load: part,
+            metric: "memory",
+            unit: "MiB",
+            to: Some(AT_WARM),
+        };
+        told.of("before the first", &[mib(&before[place])]);
+        told.of(AT_WARM, &vec![mib(&warm[place]); grown.len()]);
+        let grown: Vec<f64> = grown.iter().map(|parts| parts[place]).collect();
+        told.of("after each hundred", &grown);
+        if let Some(last) = grown.last() {
+            told.of("after the last", &[*last]);
         }
     }
     let message = fix::order("FIX.4.4", pair::SENDER, "VENUE", 2, 1);
@@ -179,22 +202,8 @@ fn changed() {
     }
 }
 
-/// What each part has now, and how much more that is than it was then and then.
-fn tell(change: usize, since: &[(&str, &[Memory])]) {
-    print!("  after {change} changes:");
-    for (place, part) in PARTS.iter().enumerate() {
-        let grown = since.iter().map(|(label, before)| {
-            let memory = &before[place];
-            let (now, before) = (memory.now_kb() as f64, memory.before_kb() as f64);
-            (
-                now,
-                format!("{:+.1} %{label}", (now - before) * 100.0 / before),
-            )
-        });
-        let (now, grown): (Vec<f64>, Vec<String>) = grown.unzip();
-        print!(" {part} {:.1} ({})", now[0] / 1_024.0, grown.join(", "));
-    }
-    println!();
+fn mib(memory: &Memory) -> f64 {
+    memory.before_kb() as f64 / 1_024.0
 }
 
 fn changes() -> usize {

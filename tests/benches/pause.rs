@@ -1,4 +1,4 @@
-//! How long does a live session pause while a table of 10,000 routes is replaced? Printed, never asserted.
+//! How long does a live session pause while a table of 10,000 routes is replaced? Told, never asserted.
 //!
 //! On each worker there are a few live sessions. Once in a millisecond a small message goes out on one of them, through Envoy's
 //! worker thread to the engine, and the same one back, through that thread again: a round trip. Each worker has one of them under
@@ -10,7 +10,7 @@
 //! - Intervals with a change and without one take turns. One with a change lasts from saving the file until every worker
 //!   uses the new table, and [`AFTERMATH`] longer; the one behind it, without, lasts as long. So whatever else the machine does
 //!   meets both alike. As one bad moment of the machine decides over p99.9 all the same, the longest round trips of the intervals
-//!   are compared, too, by their medians: that is what each change does.
+//!   are compared, too, by their medians: that is what each change does. [`CHANGES`] of them make a round.
 //! - How much longer a worker's thread waited for a processor than in the interval behind it, by the kernel's own account.
 //! - What a change costs each by itself is measured while nobody sends a message: how much longer a thread ran than in the interval
 //!   behind it. A pause that a worker's thread makes by itself is no longer than that; all above it is waiting.
@@ -23,13 +23,14 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::cast_precision_loss,
-    reason = "a benchmark fails by panicking and prints rounded figures"
+    reason = "a benchmark fails by panicking and divides counts"
 )]
 
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use fixgw_e2e::figure::Told;
 use fixgw_e2e::fix;
 use fixgw_e2e::fixture::{Directory, Route, other_routes_yaml};
 use fixgw_e2e::gateway::{Gateway, Setup, WORKERS};
@@ -38,8 +39,10 @@ use fixgw_e2e::process::Ending;
 
 /// Routes of the table.
 const ROUTES: usize = 10_000;
-/// Changes of it for each comparison, so as many intervals of each kind.
-const CHANGES: usize = 30;
+/// Rounds of each comparison.
+const ROUNDS: usize = 5;
+/// Changes of the table in each of them, so as many intervals of each kind.
+const CHANGES: usize = 6;
 /// Live sessions of each worker.
 const SESSIONS: usize = 4;
 /// From one message of a worker to the next.
@@ -48,6 +51,12 @@ const PACE: Duration = Duration::from_millis(1);
 const AFTERMATH: Duration = Duration::from_millis(300);
 /// How long the loop runs without the gateway.
 const ALONE: Duration = Duration::from_secs(5);
+
+/// Whom the others are compared to, and the others.
+const NO_CHANGE: &str = "no change";
+const A_CHANGE: &str = "a change";
+const ALONE_SUBJECT: &str = "without the gateway";
+const MAIN_THREAD: &str = "Envoy's main thread";
 
 /// One round trip: when it was due, and how long it took from then.
 struct Trip {
@@ -203,10 +212,6 @@ fn main() {
         envoy: gateway.child("envoy"),
         control_plane: gateway.child("control"),
     };
-    println!(
-        "round trip on a live session while a table of {ROUTES} routes is replaced, ms ({CHANGES} changes; on each of {WORKERS} workers \
-         {SESSIONS} sessions and a message a millisecond)",
-    );
     let mut direct: Vec<Vec<Pair>> = (0..WORKERS)
         .map(|_| {
             let pairs = (0..SESSIONS).map(|_| meeting.pair(meeting.address()));
@@ -214,7 +219,7 @@ fn main() {
         })
         .collect();
     let (alone, trips) = measured(&mut direct, || [Begun::now(processes).pass(ALONE)]);
-    tell("without the gateway", &figures(&trips, &alone));
+    tell("the loop alone", ALONE_SUBJECT, &[figures(&trips, &alone)]);
     drop(direct);
 
     let mut sessions = sessions(&meeting, &gateway);
@@ -222,8 +227,7 @@ fn main() {
     for control_plane in [ControlPlane::Beside, ControlPlane::GivingWay] {
         control_plane.arrange(processes);
         let (turns, trips) = measured(&mut sessions, || turns(&gateway, &directory, processes));
-        println!("  {}:", control_plane.label());
-        compare(&turns, &trips);
+        compare(control_plane.label(), &turns, &trips);
     }
 }
 
@@ -266,40 +270,76 @@ fn edited(service: &str) -> Route {
 /// An interval with a change, and the one behind it, without.
 type Turn = (Interval, Interval);
 
-fn compare(turns: &[Turn], trips: &[Trip]) {
-    let changed = figures(trips, turns.iter().map(|(changed, _)| changed));
-    let unchanged = figures(trips, turns.iter().map(|(_, unchanged)| unchanged));
-    tell("  no change", &unchanged);
-    tell("  a change", &changed);
-    println!(
-        "    a change adds at p99.9: {:.2} (reach: 1)",
-        at(&changed, 0.999) - at(&unchanged, 0.999)
-    );
+fn compare(load: &str, turns: &[Turn], trips: &[Trip]) {
+    let rounds = || turns.chunks(CHANGES);
+    let of = |which: fn(&Turn) -> &Interval| -> Vec<Vec<f64>> {
+        let round = |turns: &[Turn]| figures(trips, turns.iter().map(which));
+        rounds().map(round).collect()
+    };
+    tell(load, NO_CHANGE, &of(|(_, unchanged)| unchanged));
+    tell(load, A_CHANGE, &of(|(changed, _)| changed));
     let longest = |interval: &Interval| interval.longest_ms(trips);
-    println!(
-        "    the longest of each interval, medians: no change {:.2}, a change {:.2}; what a change adds {:.2}",
-        median(turns.iter().map(|(_, unchanged)| longest(unchanged))),
-        median(turns.iter().map(|(changed, _)| longest(changed))),
-        added_ms(turns, longest),
-    );
-    println!(
-        "    a change has a worker's thread wait for a processor, median: {:.1}",
-        added_ms(turns, |interval| interval.spent_ms(Who::Worker).1),
-    );
+    let medians = |which: fn(&Turn) -> &Interval| -> Vec<f64> {
+        let round = |turns: &[Turn]| median(turns.iter().map(|turn| longest(which(turn))));
+        rounds().map(round).collect()
+    };
+    let told = told(load, "longest of an interval");
+    told.of(NO_CHANGE, &medians(|(_, unchanged)| unchanged));
+    told.of(A_CHANGE, &medians(|(changed, _)| changed));
+    let waits = |turns| {
+        added_ms(turns, |interval: &Interval| {
+            interval.spent_ms(Who::Worker).1
+        })
+    };
+    let told = Told {
+        metric: "a worker's thread waits for a processor",
+        to: None,
+        ..told
+    };
+    told.of(A_CHANGE, &rounds().map(waits).collect::<Vec<f64>>());
 }
 
 /// What each does for a change, with changes and times without one while nobody sends anything.
 fn tell_costs(turns: &[Turn]) {
-    println!("  what a change costs while nobody sends a message, ms with a processor, medians:");
-    for (who, label) in [
+    for (who, subject) in [
         (Who::Worker, "a worker's thread"),
-        (Who::Main, "Envoy's main thread"),
+        (Who::Main, MAIN_THREAD),
         (Who::ControlPlane, "the control plane"),
     ] {
-        println!(
-            "    {label}: {:.2}",
-            added_ms(turns, |interval| interval.spent_ms(who).0)
-        );
+        let costs = |turns| added_ms(turns, |interval: &Interval| interval.spent_ms(who).0);
+        let told = Told {
+            table: "cost of a change",
+            load: "10000 routes",
+            metric: "time with a processor",
+            unit: "ms",
+            to: Some(MAIN_THREAD),
+        };
+        let rounds: Vec<f64> = turns.chunks(CHANGES).map(costs).collect();
+        told.of(subject, &rounds);
+    }
+}
+
+/// Round trips of a live session.
+const fn told<'t>(load: &'t str, metric: &'t str) -> Told<'t> {
+    Told {
+        table: "pause",
+        load,
+        metric,
+        unit: "ms",
+        to: Some(NO_CHANGE),
+    }
+}
+
+/// What the round trips of each round took.
+fn tell(load: &str, subject: &str, rounds: &[Vec<f64>]) {
+    for (metric, part) in [
+        ("p50", 0.5),
+        ("p99", 0.99),
+        ("p99.9", 0.999),
+        ("longest", 1.0),
+    ] {
+        let figures: Vec<f64> = rounds.iter().map(|figures| at(figures, part)).collect();
+        told(load, metric).of(subject, &figures);
     }
 }
 
@@ -340,7 +380,7 @@ fn turns(gateway: &Gateway, directory: &Directory, processes: Processes) -> Vec<
         let unchanged = Begun::now(processes).pass(changed.length());
         (changed, unchanged)
     };
-    (0..CHANGES).map(turn).collect()
+    (0..ROUNDS * CHANGES).map(turn).collect()
 }
 
 /// The round trips on these sessions, one thread for each worker, while `meanwhile` goes on.
@@ -412,15 +452,4 @@ fn median(figures: impl Iterator<Item = f64>) -> f64 {
     let mut figures: Vec<f64> = figures.collect();
     figures.sort_by(f64::total_cmp);
     figures[figures.len() / 2]
-}
-
-fn tell(what: &str, figures: &[f64]) {
-    println!(
-        "  {what}: p50 {:.3}, p99 {:.3}, p99.9 {:.3}, longest {:.3} ({} messages)",
-        at(figures, 0.5),
-        at(figures, 0.99),
-        at(figures, 0.999),
-        figures[figures.len() - 1],
-        figures.len(),
-    );
 }

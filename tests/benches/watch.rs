@@ -1,4 +1,4 @@
-//! What does following a cluster cost: memory, CPU and the time of the first lists? Printed, never asserted.
+//! What does following a cluster cost: memory, CPU and the time of the first lists? Told, never asserted.
 //!
 //! A process that does nothing else follows a real API server that holds [`SESSIONS`] FIXSessions with a status each, to [`USED`]
 //! Services, and [`OTHER`] Services that no route leads to, each Service with an EndpointSlice. Its memory is the resident one
@@ -11,7 +11,7 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::cast_precision_loss,
-    reason = "a benchmark fails by panicking and prints rounded figures"
+    reason = "a benchmark fails by panicking and divides counts"
 )]
 
 use std::io::BufRead as _;
@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use fixgw_e2e::api::Sent;
 use fixgw_e2e::apiserver::ApiServer;
+use fixgw_e2e::figure::Told;
 use fixgw_e2e::many::{all, client, made, object, resource};
 use fixgw_e2e::memory::{Memory, cpu_seconds};
 use fixgw_e2e::process::{Process, wait_until};
@@ -44,6 +45,12 @@ const OTHER: usize = 5_000;
 const LOOK: Duration = Duration::from_secs(20);
 /// Changes in each second of it.
 const CHANGES_PER_SECOND: u64 = 50;
+/// What is promised of the whole operator, MiB.
+const MEMORY_MIB_MAX: f64 = 150.0;
+/// Whom the others are compared to, and who is measured.
+const AT_MOST: &str = "at most";
+const STATUSES: &str = "statuses are written";
+const FOLLOWER: &str = "the follower";
 /// Namespace of all objects.
 const NAMESPACE: &str = "bench";
 
@@ -76,14 +83,16 @@ fn main() {
     });
     let memory = Memory::of("follower", process.pid());
     let listed = process.wait_for("the first lists", |event| event["event"] == "listed");
-    println!(
-        "following {SESSIONS} FIXSessions, {USED} Services of theirs and {OTHER} others, each with an EndpointSlice"
-    );
-    println!("  first lists: {} ms", listed["ms"]);
-    tell_memory(&memory);
+    let lists = Told {
+        metric: "time",
+        unit: "ms",
+        ..following("first lists")
+    };
+    lists.of(FOLLOWER, &[listed["ms"].as_f64().unwrap_or(f64::NAN)]);
+    tell_memory("first lists", &memory);
     let mut follower = Watched { process, asked: 0 };
     follower.look("nothing changes", || std::thread::sleep(LOOK));
-    follower.look("statuses are written", || cluster.change(Change::Status));
+    follower.look(STATUSES, || cluster.change(Change::Status));
     follower.look("routes are changed", || cluster.change(Change::Route));
     follower.look("endpoints of other Services change", || {
         cluster.change(Change::OtherEndpoints);
@@ -92,24 +101,41 @@ fn main() {
     follower.look("the same, once it is said what is in force", || {
         cluster.change(Change::OtherEndpoints);
     });
-    tell_memory(&memory);
+    tell_memory("changes", &memory);
     server.stop();
     server.start_again();
     cluster.touch();
     follower.seen("the state after a restart of the API server", |seen| {
         seen["touched"] == true
     });
-    println!("after a restart of the API server");
-    tell_memory(&memory);
+    tell_memory("a restart of the API server", &memory);
 }
 
-fn tell_memory(memory: &Memory) {
+const fn following(load: &str) -> Told<'_> {
+    Told {
+        table: "following",
+        load,
+        metric: "",
+        unit: "",
+        to: None,
+    }
+}
+
+fn tell_memory(load: &str, memory: &Memory) {
     let mib = |kb: u64| kb as f64 / 1_024.0;
-    println!(
-        "  memory: {:.1} MiB, at most {:.1} so far (reach for the whole operator: 150)",
-        mib(memory.now_kb()),
-        mib(memory.highest_kb())
-    );
+    let told = |metric| Told {
+        metric,
+        unit: "MiB",
+        to: Some(AT_MOST),
+        ..following(load)
+    };
+    for (metric, kb) in [
+        ("memory", memory.now_kb()),
+        ("most memory so far", memory.highest_kb()),
+    ] {
+        told(metric).of(AT_MOST, &[MEMORY_MIB_MAX]);
+        told(metric).of(FOLLOWER, &[mib(kb)]);
+    }
 }
 
 /// The process that follows.
@@ -130,10 +156,26 @@ impl Watched {
         let cpu = cpu_seconds(self.process.pid()) - cpu;
         let after = states(&self.seen("what it has seen", |_| true));
         let [states, rules, endpoints] = [0, 1, 2].map(|it| after[it] - before[it]);
-        println!(
-            "  while {what}: {:.1} % of a core, {states} states in {took:.0} s ({rules} of rules, {endpoints} of endpoints)",
-            100.0 * cpu / took
-        );
+        let load = Told {
+            metric: "CPU",
+            unit: "% of a core",
+            to: Some(STATUSES),
+            ..following("50 changes a second")
+        };
+        load.of(what, &[100.0 * cpu / took]);
+        for (metric, states) in [
+            ("states", states),
+            ("of rules", rules),
+            ("of endpoints", endpoints),
+        ] {
+            let told = Told {
+                metric,
+                unit: "",
+                to: None,
+                ..load
+            };
+            told.of(what, &[states as f64]);
+        }
     }
 
     /// Asks until it has seen that.

@@ -28,6 +28,7 @@ pub mod cluster;
 pub mod control;
 pub mod counted;
 pub mod echo;
+pub mod figure;
 pub mod fix;
 pub mod fixture;
 pub mod flock;

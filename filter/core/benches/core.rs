@@ -1,10 +1,8 @@
-//! Figures of the core: reading a Logon, looking it up among more and more routes. Printed, never asserted: medians of
-//! several rounds, and ratios within one run, because machines are noisy.
+//! What do reading a Logon and looking it up among more and more routes cost? Told, never asserted.
 #![allow(
     clippy::unwrap_used,
-    clippy::cast_precision_loss,
     clippy::indexing_slicing,
-    reason = "a benchmark fails by panicking and prints rounded figures"
+    reason = "a benchmark fails by panicking"
 )]
 
 use std::hint::black_box;
@@ -16,31 +14,48 @@ use fixgw_core::rule::Rule;
 use fixgw_core::table::{Lookup, Slots, Table};
 use fixgw_core::wire::{self, Logon, ReadLimits, Reading};
 
+#[allow(unreachable_pub, reason = "a part of the tests' library, too")]
+#[path = "../../../tests/src/figure.rs"]
+mod figure;
 mod routes;
 
+use figure::Told;
 use routes::{Make, exact, mixed, prefix, rule};
 
 const ROUNDS: usize = 15;
 const SIZES: [usize; 4] = [10, 1_000, 10_000, 100_000];
+/// Whom the others are compared to.
+const TOUCHED: &str = "a look at each of its bytes";
+const STRICT: &str = "the strict reading alone";
+const FEWEST: &str = "10 routes";
 
 fn main() {
     reading();
     lookups();
 }
 
-/// Median nanoseconds of one call, over rounds of `calls` calls.
-fn median_ns(calls: u32, mut call: impl FnMut(u32)) -> f64 {
-    let mut rounds: Vec<f64> = (0..ROUNDS)
-        .map(|_| {
+/// The time of a call.
+const fn time<'t>(table: &'t str, load: &'t str, to: &'t str) -> Told<'t> {
+    Told {
+        table,
+        load,
+        metric: "time",
+        unit: "ns",
+        to: Some(to),
+    }
+}
+
+/// Nanoseconds of a call of each of these, in each round; they take turns, so that a slow moment hits all alike.
+fn in_turn<const N: usize>(calls: u32, asked: [&dyn Fn(u32); N]) -> [Vec<f64>; N] {
+    let mut rounds = [const { Vec::new() }; N];
+    for _ in 0..ROUNDS {
+        for (call, figures) in asked.iter().zip(&mut rounds) {
             let start = Instant::now();
-            for index in 0..calls {
-                call(index);
-            }
-            start.elapsed().as_secs_f64() * 1e9 / f64::from(calls)
-        })
-        .collect();
-    rounds.sort_by(f64::total_cmp);
-    rounds[ROUNDS / 2]
+            (0..calls).for_each(call);
+            figures.push(start.elapsed().as_secs_f64() * 1e9 / f64::from(calls));
+        }
+    }
+    rounds
 }
 
 fn message(extra: &str) -> Vec<u8> {
@@ -59,15 +74,20 @@ fn reading() {
     let repeated =
         message("20001=VWAP|372=D|372=8|58=the same with a group, so that readings are compared|");
     let table = Table::compile(&[rule(0, &[("SenderCompID49", "BROKER_A")], None)], 1).unwrap();
-    println!("reading, ns (median of {ROUNDS} rounds)");
-    let read_ns = median_ns(100_000, |_| {
-        black_box(wire::read(black_box(&logon), &ReadLimits::default()));
-    });
-    println!(
-        "  a Logon of {} bytes: {read_ns:.0} (reach: 1,000)",
-        logon.len()
+    let [touched, taken] = in_turn(
+        100_000,
+        [
+            &|_| {
+                black_box(touch(black_box(&logon)));
+            },
+            &|_| {
+                black_box(wire::read(black_box(&logon), &ReadLimits::default()));
+            },
+        ],
     );
-    println!("deciding one that was read, ns; ratio to the lookup by the strict reading alone");
+    let told = time("reading", "an ordinary Logon", TOUCHED);
+    told.of(TOUCHED, &touched);
+    told.of("the Logon", &taken);
     let worst = odd_to_the_brim();
     for (name, bytes) in [
         ("an ordinary Logon", &logon),
@@ -75,35 +95,28 @@ fn reading() {
         ("the oddest of 8 KiB", &worst),
     ] {
         let logon = read(bytes);
-        let (strict, agreed) = against_strict(&table, &logon);
-        println!("  {name}: {agreed:.0} ({:.2})", agreed / strict);
+        let [strict, agreed] = in_turn(
+            2_000,
+            [
+                &|_| {
+                    let slots = agreement::strict_slots(&table, black_box(&logon), None);
+                    black_box(table.lookup(&slots));
+                },
+                &|_| {
+                    black_box(agreement::evaluate(&table, black_box(&logon), None));
+                },
+            ],
+        );
+        let told = time("deciding", name, STRICT);
+        told.of(STRICT, &strict);
+        told.of("every reading", &agreed);
     }
 }
 
-/// Medians of the lookup by the strict reading, and of the decision on which all readings agree. They take turns, so that
-/// a slow moment hits both.
-fn against_strict(table: &Table, logon: &Logon<'_>) -> (f64, f64) {
-    const CALLS: u32 = 2_000;
-    let mut rounds: [Vec<f64>; 2] = Default::default();
-    for _ in 0..ROUNDS {
-        let mut time = |which: usize, call: &dyn Fn()| {
-            let start = Instant::now();
-            (0..CALLS).for_each(|_| call());
-            rounds[which].push(start.elapsed().as_secs_f64() * 1e9 / f64::from(CALLS));
-        };
-        time(0, &|| {
-            let slots = agreement::strict_slots(table, black_box(logon), None);
-            black_box(table.lookup(&slots));
-        });
-        time(1, &|| {
-            black_box(agreement::evaluate(table, black_box(logon), None));
-        });
-    }
-    let [strict, agreed] = rounds.map(|mut figures| {
-        figures.sort_by(f64::total_cmp);
-        figures[ROUNDS / 2]
-    });
-    (strict, agreed)
+/// Each byte, by a multiplication that waits for the one before: what the least look at a message takes.
+fn touch(bytes: &[u8]) -> u64 {
+    let mix = |sum: u64, byte: &u8| (sum ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, mix)
 }
 
 /// As many bytes and fields as a Logon may have, most of them odd in a way of their own: repeated routed tags, numbers
@@ -129,10 +142,6 @@ fn sender(kind: &str, index: usize) -> String {
 /// The same ten Logons at every size: what grows is the table, not the set of questions, so that the figure is the
 /// lookup's and not that of the processor's caches.
 fn lookups() {
-    println!(
-        "lookup, ns (median of {ROUNDS} rounds, the sizes in turn); ratio to {} routes (reach: 0.8 to 1.2)",
-        SIZES[0]
-    );
     let kinds: [(&str, Make); 3] = [("exact", exact), ("prefix", prefix), ("mixed", mixed)];
     for (kind, make) in kinds {
         let tables = SIZES.map(|size| {
@@ -141,49 +150,27 @@ fn lookups() {
         });
         let hits: Vec<Vec<u8>> = (0..10).map(|n| question(&sender(kind, n))).collect();
         let misses: Vec<Vec<u8>> = (0..100).map(|n| question(&format!("NOBODY_{n}"))).collect();
-        let hit = in_turn(&tables, &hits, 10);
-        let miss = in_turn(&tables, &misses, 0);
-        for (place, table) in tables.iter().enumerate() {
-            println!(
-                "  {kind:6} {:7} routes, {:2} shapes:  hit {:5.0} ({:.2})  miss {:5.0} ({:.2})",
-                SIZES[place],
-                table.shape_count(),
-                hit[place],
-                hit[place] / hit[0],
-                miss[place],
-                miss[place] / miss[0],
-            );
+        for (what, questions, wanted) in [("hit", &hits, 10), ("miss", &misses, 0)] {
+            let load = format!("{kind}: {what}");
+            let told = time("lookup", &load, FEWEST);
+            for (size, rounds) in SIZES.iter().zip(of_each(&tables, questions, wanted)) {
+                told.of(&format!("{size} routes"), &rounds);
+            }
         }
     }
 }
 
-/// Median nanoseconds of a lookup in each table; every round asks all of them, so that a slow moment hits all alike.
-fn in_turn(
+/// A lookup in each table.
+fn of_each(
     tables: &[Table; SIZES.len()],
     questions: &[Vec<u8>],
     wanted: usize,
-) -> [f64; SIZES.len()] {
-    const CALLS: u32 = 20_000;
+) -> [Vec<f64>; SIZES.len()] {
     let logons: Vec<Logon<'_>> = questions.iter().map(|bytes| read(bytes)).collect();
-    let slots: Vec<Vec<Slots<'_>>> = tables
-        .iter()
-        .map(|table| {
-            logons
-                .iter()
-                .map(|logon| agreement::strict_slots(table, logon, None))
-                .collect()
-        })
-        .collect();
-    let mut rounds: [Vec<f64>; SIZES.len()] = Default::default();
-    for _ in 0..ROUNDS {
-        for ((table, slots), figures) in tables.iter().zip(&slots).zip(&mut rounds) {
-            let start = Instant::now();
-            for n in 0..CALLS {
-                black_box(table.lookup(black_box(&slots[n as usize % slots.len()])));
-            }
-            figures.push(start.elapsed().as_secs_f64() * 1e9 / f64::from(CALLS));
-        }
-    }
+    let slots = tables.each_ref().map(|table| -> Vec<Slots<'_>> {
+        let of = |logon| agreement::strict_slots(table, logon, None);
+        logons.iter().map(of).collect()
+    });
     for (table, slots) in tables.iter().zip(&slots) {
         let found = slots
             .iter()
@@ -191,10 +178,14 @@ fn in_turn(
             .count();
         assert_eq!(found, wanted);
     }
-    rounds.map(|mut figures| {
-        figures.sort_by(f64::total_cmp);
-        figures[ROUNDS / 2]
-    })
+    let look = |size: usize| {
+        let (table, slots) = (&tables[size], &slots[size]);
+        move |n: u32| {
+            black_box(table.lookup(black_box(&slots[n as usize % slots.len()])));
+        }
+    };
+    let looks: [_; SIZES.len()] = std::array::from_fn(look);
+    in_turn(20_000, looks.each_ref().map(|look| look as &dyn Fn(u32)))
 }
 
 fn question(sender: &str) -> Vec<u8> {

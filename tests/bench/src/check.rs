@@ -1,10 +1,12 @@
 //! What has moved since the figures that are committed, by more than the noise?
 //!
-//! Pure. Machines differ, so ratios are compared, and what was counted: never times. A ratio has moved when the rounds of then and of now do not
+//! Pure but for its end, [`tell`]. Machines differ, so ratios are compared, and what was counted: never times. A ratio has moved when the rounds of then and of now do not
 //! overlap, and the middles lie further apart than [`NOISE`]. What only one of the two has is left out: a quick run measures less.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
 
 use crate::table::{HEADING, number};
 
@@ -21,7 +23,7 @@ const COUNTS: [&str; 5] = [
 ];
 
 /// Metrics of which more is better.
-const MORE_IS_BETTER: [&str; 1] = ["Logons per second at most"];
+const MORE_IS_BETTER: [&str; 2] = ["Logons per second at most", "messages per second then"];
 
 /// A line of the CSV that can be compared.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,7 +101,27 @@ pub fn moved(then: &str, now: &str) -> Result<Moved, String> {
             moved.worse.push(told);
         }
     }
+    if moved.compared == 0 {
+        return Err("it has no figure that was measured now, too".to_owned());
+    }
     Ok(moved)
+}
+
+/// Compares with a file of earlier results, tells what has moved, and says how the program ends: 1 if something is worse, 2 if it cannot
+/// be compared.
+#[must_use]
+pub fn tell(earlier: &Path, now: &str) -> ExitCode {
+    let then = std::fs::read_to_string(earlier).map_err(|error| error.to_string());
+    match then.and_then(|then| moved(&then, now)) {
+        Ok(moved) => {
+            print!("\n{}", moved.told());
+            ExitCode::from(u8::from(!moved.worse.is_empty()))
+        }
+        Err(wrong) => {
+            eprintln!("`{}` cannot be compared with: {wrong}", earlier.display());
+            ExitCode::from(2)
+        }
+    }
 }
 
 /// What can be compared, by what it is of.
@@ -234,12 +256,16 @@ mod tests {
             "better: t, 150 B, 16, gateway, Logons per second at most: 0.80 (0.80–0.80), was 0.50 (0.50–0.50)\n\
              1 figures compared, 0 worse, 1 better\n"
         );
+        let busier = one("messages per second then", "0.9,0.9,0.9", "0.5,0.5,0.5");
+        assert!(busier.starts_with("worse: "), "{busier}");
         assert!(one("sessions lost", "0,0,0", "1,0,2").starts_with("worse: "));
     }
 
     #[test]
     fn what_is_no_result_is_refused() {
         assert!(moved("a,b\n", "").unwrap_err().contains("first line"));
+        let other = moved(&line("CPU", "1,1,1"), &line("p50", "1,1,1")).unwrap_err();
+        assert!(other.contains("no figure that was measured now"), "{other}");
         let broken = line("CPU", "x,1,1");
         assert!(moved(&broken, &broken).unwrap_err().contains("`x`"));
     }

@@ -18,11 +18,11 @@ use crate::metrics::{ATTACKS, CORPUS};
 use crate::subject::{Kind, Rules, Setting, Subject};
 use crate::units::count;
 
-const fn number(name: &'static str) -> Metric {
+const fn number(name: &'static str) -> Metric<'static> {
     Metric {
         name,
         unit: "",
-        compared: false,
+        to: None,
     }
 }
 
@@ -147,7 +147,7 @@ fn play(address: SocketAddr, engines: &[EchoEngine; 2], messages: &[&[u8]]) -> V
 }
 
 /// Table, figure, number.
-type Judged = (&'static str, Metric, usize);
+type Judged = (&'static str, Metric<'static>, usize);
 
 fn judge_corpus(corpus: &[Sample], routed: &[Option<usize>]) -> Vec<Judged> {
     let pairs = || corpus.iter().zip(routed);

@@ -4,36 +4,33 @@
 
 use crate::statistics::{Rounds, Spread, ratios};
 
-/// Whom ratios are to.
-pub const REFERENCE: &str = "Envoy";
-
 /// A kind of figure: a column of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Metric {
+pub struct Metric<'t> {
     /// What it is, for people.
-    pub name: &'static str,
+    pub name: &'t str,
     /// In what it is counted; empty for a plain number.
-    pub unit: &'static str,
-    /// Whether its ratio to [`REFERENCE`] says something.
-    pub compared: bool,
+    pub unit: &'t str,
+    /// The subject to whom its ratio says something.
+    pub to: Option<&'t str>,
 }
 
 /// One figure of one subject under one load.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Figure {
+pub struct Figure<'t> {
     /// The table that it stands in.
-    pub table: &'static str,
+    pub table: &'t str,
     /// Under which load.
     pub load: String,
     /// Of whom.
     pub subject: String,
     /// Which.
-    pub metric: Metric,
+    pub metric: Metric<'t>,
     /// What each round gave.
     pub rounds: Rounds,
 }
 
-impl Figure {
+impl Figure<'_> {
     /// The middle and the spread of its rounds.
     #[must_use]
     pub fn spread(&self) -> Option<Spread> {
@@ -43,17 +40,17 @@ impl Figure {
 
 /// All of them, in the order in which they were first told.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Figures {
-    all: Vec<Figure>,
+pub struct Figures<'t> {
+    all: Vec<Figure<'t>>,
 }
 
-impl Figures {
+impl<'t> Figures<'t> {
     /// What one round gave.
     pub fn add(
         &mut self,
-        (table, load): (&'static str, &str),
+        (table, load): (&'t str, &str),
         subject: &str,
-        metric: Metric,
+        metric: Metric<'t>,
         round: usize,
         value: f64,
     ) {
@@ -77,26 +74,24 @@ impl Figures {
     }
 
     /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = &Figure> {
+    pub fn iter(&self) -> impl Iterator<Item = &Figure<'t>> {
         self.all.iter()
     }
 
     /// Those of one table.
-    pub fn of_table(&self, table: &str) -> impl Iterator<Item = &Figure> {
+    pub fn of_table(&self, table: &str) -> impl Iterator<Item = &Figure<'t>> {
         self.all.iter().filter(move |figure| figure.table == table)
     }
 
-    /// The ratio of a figure to the same one of [`REFERENCE`], round by round; of the reference itself there is none.
+    /// The ratio of a figure to the same one of whom it is compared to, round by round; of the reference itself there is none.
     #[must_use]
     pub fn ratio(&self, figure: &Figure) -> Option<Spread> {
-        if !figure.metric.compared || figure.subject == REFERENCE {
-            return None;
-        }
+        let to = figure.metric.to.filter(|to| figure.subject != *to)?;
         let same = |other: &&Figure| {
             other.table == figure.table
                 && other.load == figure.load
                 && other.metric == figure.metric
-                && other.subject == REFERENCE
+                && other.subject == to
         };
         let reference = self.all.iter().find(same)?;
         Spread::of(ratios(&figure.rounds, &reference.rounds))
@@ -107,19 +102,21 @@ impl Figures {
 pub(crate) mod tests {
     use super::*;
 
-    pub(crate) const CPU: Metric = Metric {
+    const REFERENCE: &str = "Envoy";
+
+    pub(crate) const CPU: Metric<'static> = Metric {
         name: "CPU per message",
         unit: "µs",
-        compared: true,
+        to: Some(REFERENCE),
     };
-    pub(crate) const SHARE: Metric = Metric {
+    pub(crate) const SHARE: Metric<'static> = Metric {
         name: "generator",
         unit: "%",
-        compared: false,
+        to: None,
     };
 
     /// Two subjects under two loads, three rounds.
-    pub(crate) fn some() -> Figures {
+    pub(crate) fn some() -> Figures<'static> {
         let mut figures = Figures::default();
         for round in 0..3 {
             let up = [0.0, 0.5, 1.0][round];

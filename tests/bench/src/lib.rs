@@ -2,7 +2,8 @@
 //!
 //! Subjects (a direct connection, HAProxy, nginx, plain Envoy, the whole gateway) get the same processor, the same counterparties, the
 //! same engines and the same rules; rounds take turns, and what is told are medians with their spread, and ratios to plain Envoy.
-//! `docs/benchmarks/README.md` says how everything is measured, and what it came to.
+//! `docs/benchmarks/README.md` says how everything is measured, and what it came to. `parts` puts into the same form what the gateway's
+//! parts cost by themselves.
 //!
 //! Invariants:
 //! - Nothing outlives a run: it has namespaces of its own, and the kernel ends what is in them.
@@ -20,12 +21,14 @@
 pub mod check;
 pub mod correctness;
 pub mod cpu;
+pub mod facts;
 pub mod figures;
 #[cfg(test)]
 mod golden;
 pub mod load;
 mod measure;
 pub mod metrics;
+pub mod parts;
 pub mod plot;
 pub mod quiet;
 pub mod report;

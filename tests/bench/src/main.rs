@@ -4,7 +4,7 @@
     reason = "it is written with the tests' harness and fails as a test does"
 )]
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -88,20 +88,6 @@ fn main() -> ExitCode {
         eprintln!("written: {}", out.display());
     }
     arguments.compare.map_or(ExitCode::SUCCESS, |earlier| {
-        compare(&earlier, &table::csv(&figures))
+        check::tell(&earlier, &table::csv(&figures))
     })
-}
-
-fn compare(earlier: &Path, now: &str) -> ExitCode {
-    let then = std::fs::read_to_string(earlier).map_err(|error| error.to_string());
-    match then.and_then(|then| check::moved(&then, now)) {
-        Ok(moved) => {
-            print!("\n{}", moved.told());
-            ExitCode::from(u8::from(!moved.worse.is_empty()))
-        }
-        Err(wrong) => {
-            eprintln!("`{}` cannot be compared with: {wrong}", earlier.display());
-            ExitCode::from(2)
-        }
-    }
 }

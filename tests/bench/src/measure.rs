@@ -11,7 +11,7 @@ pub(crate) mod start;
 pub(crate) mod storm;
 
 /// The figures of one round of one subject.
-pub(crate) type Measured = Vec<(Metric, f64)>;
+pub(crate) type Measured = Vec<(Metric<'static>, f64)>;
 
 /// Sessions on their way at a time, before something is measured.
 const GATHER_AT_A_TIME: usize = 64;

@@ -2,6 +2,9 @@
 
 use crate::figures::Metric;
 
+/// Whom ratios are to.
+pub const REFERENCE: &str = "Envoy";
+
 /// Messages over live sessions.
 pub const MESSAGES: &str = "messages";
 /// The same, with TLS.
@@ -35,73 +38,73 @@ pub const TABLES: [&str; 8] = [
     CORRECT,
 ];
 
-const fn compared(name: &'static str, unit: &'static str) -> Metric {
+const fn compared(name: &'static str, unit: &'static str) -> Metric<'static> {
     Metric {
         name,
         unit,
-        compared: true,
+        to: Some(REFERENCE),
     }
 }
 
-const fn alone(name: &'static str, unit: &'static str) -> Metric {
+const fn alone(name: &'static str, unit: &'static str) -> Metric<'static> {
     Metric {
         name,
         unit,
-        compared: false,
+        to: None,
     }
 }
 
 /// Processor time of the subject for each message there and back.
-pub const CPU_PER_MESSAGE: Metric = compared("CPU per message", "µs");
+pub const CPU_PER_MESSAGE: Metric<'static> = compared("CPU per message", "µs");
 /// The same while each session's next message goes when the last is back: what is left without waking up.
-pub const CPU_BACK_TO_BACK: Metric = compared("CPU per message back to back", "µs");
+pub const CPU_BACK_TO_BACK: Metric<'static> = compared("CPU per message back to back", "µs");
 /// How many messages a second that comes to.
-pub const MESSAGES_PER_SECOND: Metric = compared("messages per second then", "");
+pub const MESSAGES_PER_SECOND: Metric<'static> = compared("messages per second then", "");
 /// How much of it is not Envoy's.
-pub const CONTROL_CPU: Metric = alone("of it control plane", "µs");
+pub const CONTROL_CPU: Metric<'static> = alone("of it control plane", "µs");
 /// Half of the round trips take no longer.
-pub const P50: Metric = compared("p50", "µs");
+pub const P50: Metric<'static> = compared("p50", "µs");
 /// 99 of a hundred take no longer.
-pub const P99: Metric = compared("p99", "µs");
+pub const P99: Metric<'static> = compared("p99", "µs");
 /// 999 of a thousand take no longer.
-pub const P999: Metric = compared("p99.9", "µs");
+pub const P999: Metric<'static> = compared("p99.9", "µs");
 /// How much of its processor the subject used.
-pub const SUBJECT_SHARE: Metric = alone("subject's core", "%");
+pub const SUBJECT_SHARE: Metric<'static> = alone("subject's core", "%");
 /// How much of the time the generator had something to do.
-pub const GENERATOR_SHARE: Metric = alone("generator busy", "%");
+pub const GENERATOR_SHARE: Metric<'static> = alone("generator busy", "%");
 /// How much of the subject's processor others used.
-pub const OTHERS_SHARE: Metric = alone("others on the subject's core", "%");
+pub const OTHERS_SHARE: Metric<'static> = alone("others on the subject's core", "%");
 /// Messages that did not come back, sessions that could not be made or ended.
-pub const ERRORS: Metric = alone("errors", "");
+pub const ERRORS: Metric<'static> = alone("errors", "");
 /// Processor time for each connection that logs on and goes.
-pub const CPU_PER_CONNECT: Metric = compared("CPU per connect + Logon", "µs");
+pub const CPU_PER_CONNECT: Metric<'static> = compared("CPU per connect + Logon", "µs");
 /// Connections in a second at the most.
-pub const PER_SECOND: Metric = compared("Logons per second at most", "");
+pub const PER_SECOND: Metric<'static> = compared("Logons per second at most", "");
 /// How much of its processor the subject used then.
-pub const SATURATED: Metric = alone("subject's core then", "%");
+pub const SATURATED: Metric<'static> = alone("subject's core then", "%");
 /// And the generator of its own.
-pub const GENERATOR_SATURATED: Metric = alone("generator's core then", "%");
+pub const GENERATOR_SATURATED: Metric<'static> = alone("generator's core then", "%");
 /// From the first connection until the last is logged on.
-pub const LAST_ON: Metric = compared("until the last is logged on", "ms");
+pub const LAST_ON: Metric<'static> = compared("until the last is logged on", "ms");
 /// The most memory then.
-pub const PEAK: Metric = compared("most memory", "MiB");
+pub const PEAK: Metric<'static> = compared("most memory", "MiB");
 /// From its start until it answers a Logon.
-pub const START_UP: Metric = compared("start to first answer", "ms");
+pub const START_UP: Metric<'static> = compared("start to first answer", "ms");
 /// Memory without sessions.
-pub const MEMORY: Metric = compared("memory", "MiB");
+pub const MEMORY: Metric<'static> = compared("memory", "MiB");
 /// How much of it is not Envoy's.
-pub const MEMORY_NOT_ENVOY: Metric = alone("of it not Envoy's", "MiB");
+pub const MEMORY_NOT_ENVOY: Metric<'static> = alone("of it not Envoy's", "MiB");
 /// Memory that each session adds.
-pub const PER_SESSION: Metric = compared("memory per session", "KiB");
+pub const PER_SESSION: Metric<'static> = compared("memory per session", "KiB");
 /// From the change until the new counterparty's Logon is answered.
-pub const APPLIED: Metric = alone("until applied", "ms");
+pub const APPLIED: Metric<'static> = alone("until applied", "ms");
 /// The longest round trip with no change.
-pub const PAUSE_BEFORE: Metric = alone("longest round trip, no change", "ms");
+pub const PAUSE_BEFORE: Metric<'static> = alone("longest round trip, no change", "ms");
 /// The longest round trip of the time with the change.
-pub const PAUSE: Metric = alone("longest round trip, a change", "ms");
+pub const PAUSE: Metric<'static> = alone("longest round trip, a change", "ms");
 /// Sessions that ended by it.
-pub const LOST: Metric = alone("sessions lost", "");
+pub const LOST: Metric<'static> = alone("sessions lost", "");
 /// Processes that are there after it.
-pub const PROCESSES: Metric = alone("processes after it", "");
+pub const PROCESSES: Metric<'static> = alone("processes after it", "");
 /// Their memory.
-pub const MEMORY_AFTER: Metric = alone("memory after it", "MiB");
+pub const MEMORY_AFTER: Metric<'static> = alone("memory after it", "MiB");

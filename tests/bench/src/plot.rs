@@ -28,7 +28,7 @@ pub struct Plot {
     /// Where the figures stand.
     pub table: &'static str,
     /// Which.
-    pub metric: Metric,
+    pub metric: Metric<'static>,
     /// Of the loads that begin so.
     pub loads: &'static str,
 }

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
-use std::process::Command;
 
+use crate::facts;
 use crate::figures::Figures;
 use crate::metrics::{
     ATTACKS, CHANGE, CONNECTS, CONNECTS_TLS, CORPUS, CPU_PER_CONNECT, CPU_PER_MESSAGE, LAST_ON,
@@ -171,90 +171,30 @@ pub fn write(directory: &Path, figures: &Figures, facts: &Facts) -> std::io::Res
     std::fs::write(directory.join("README.md"), text)
 }
 
+/// On what, when, and of which revision.
 fn facts_table(facts: &Facts) -> String {
-    let mut rows: Vec<(String, String)> = vec![
-        ("command".to_owned(), format!("`{}`", facts.command)),
-        ("date".to_owned(), said("date", &["-u", "+%Y-%m-%d"])),
-        (
-            "took".to_owned(),
-            format!("{} min", facts.seconds.div_ceil(60)),
+    let scale = &facts.scale;
+    let mut rows = facts::of_run(&facts.command, facts.seconds);
+    let mut row = |name: &str, value: String| rows.push((name.to_owned(), value));
+    row("files a process may open", open_files().to_string());
+    row(
+        "rounds",
+        format!(
+            "{} of {} ms, each after {} ms that do not count",
+            scale.rounds,
+            scale.window.as_millis(),
+            scale.warm.as_millis()
         ),
-        ("revision".to_owned(), revision()),
-        ("machine".to_owned(), machine()),
-        ("kernel".to_owned(), said("uname", &["-sr"])),
-        (
-            "files a process may open".to_owned(),
-            open_files().to_string(),
+    );
+    row(
+        "others used the machine",
+        format!(
+            "in {} rounds, which were made again; in {} that were not",
+            facts.disturbed.again, facts.disturbed.stayed
         ),
-        (
-            "rounds".to_owned(),
-            format!(
-                "{} of {} ms, each after {} ms that do not count",
-                facts.scale.rounds,
-                facts.scale.window.as_millis(),
-                facts.scale.warm.as_millis()
-            ),
-        ),
-        (
-            "others used the machine".to_owned(),
-            format!(
-                "in {} rounds, which were made again; in {} that were not",
-                facts.disturbed.again, facts.disturbed.stayed
-            ),
-        ),
-    ];
+    );
     for (name, version) in versions(&facts.kinds) {
-        rows.push((name.to_owned(), version));
+        row(name, version);
     }
-    let mut text = "| | |\n| --- | --- |\n".to_owned();
-    for (name, value) in rows {
-        let _ = writeln!(text, "| {name} | {value} |");
-    }
-    text
-}
-
-fn said(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).output();
-    let output = output.map(|output| output.stdout).unwrap_or_default();
-    String::from_utf8_lossy(&output).trim().to_owned()
-}
-
-fn revision() -> String {
-    let root = fixgw_e2e::tool::repository().display().to_string();
-    // In a user namespace the clone may seem to be somebody else's.
-    let of = |arguments: &[&str]| {
-        let here = ["-c", "safe.directory=*", "-C", &root];
-        said("git", &[&here, arguments].concat())
-    };
-    let revision = of(&["rev-parse", "--short=12", "HEAD"]);
-    let changed = !of(&["status", "--porcelain", "--untracked-files=no"]).is_empty();
-    if changed {
-        format!("{revision}, with changes")
-    } else {
-        revision
-    }
-}
-
-fn machine() -> String {
-    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let of = |name: &str| -> Vec<&str> {
-        let lines = text.lines().filter(|line| line.starts_with(name));
-        let values = lines.filter_map(|line| line.split_once(": "));
-        values.map(|(_, value)| value.trim()).collect()
-    };
-    let models = of("model name");
-    let model = models.first().copied().unwrap_or("unknown");
-    let is_guest = |flags: &&str| flags.split(' ').any(|flag| flag == "hypervisor");
-    let guest = of("flags").first().is_some_and(is_guest);
-    let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kb = memory
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"));
-    let kb = kb.and_then(|kb| kb.trim().trim_end_matches(" kB").parse::<u64>().ok());
-    format!(
-        "{} × {model}{}, {} GiB",
-        models.len(),
-        if guest { " (a virtual machine)" } else { "" },
-        kb.unwrap_or(0).div_ceil(1_024 * 1_024)
-    )
+    facts::table(&rows)
 }

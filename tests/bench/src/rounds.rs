@@ -18,7 +18,7 @@ pub(crate) struct Bench {
     pub(crate) setting: Setting,
     /// Who is compared.
     pub(crate) kinds: Vec<Kind>,
-    pub(crate) figures: Figures,
+    pub(crate) figures: Figures<'static>,
     pub(crate) quiet: Quiet,
     pub(crate) begun: Instant,
 }

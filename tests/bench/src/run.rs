@@ -58,7 +58,7 @@ impl Run {
 
     /// Makes all comparisons. Says also how many rounds were made again, and how many stayed though others used the machine.
     #[must_use]
-    pub fn all(self) -> (Figures, Disturbed) {
+    pub fn all(self) -> (Figures<'static>, Disturbed) {
         let mut bench = self.0;
         let tables = bench.scale.tables.clone();
         let wants = |table| tables.contains(&table);

@@ -101,7 +101,7 @@ pub(crate) struct Spent {
 
 impl Spent {
     /// What each cost the subject, and of it what was not Envoy's. A direct connection has no subject.
-    pub(crate) fn costs(&self, each: Metric) -> Measured {
+    pub(crate) fn costs(&self, each: Metric<'static>) -> Measured {
         let per_one = |cpu: Duration| cpu.as_secs_f64() * 1e6 / count(self.done.max(1));
         match self.kind {
             Kind::Direct => Vec::new(),

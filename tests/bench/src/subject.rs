@@ -70,7 +70,7 @@ impl Kind {
             Self::Direct => "direct",
             Self::HaProxy => "HAProxy",
             Self::Nginx => "nginx",
-            Self::Envoy => crate::figures::REFERENCE,
+            Self::Envoy => crate::metrics::REFERENCE,
             Self::Gateway => "gateway",
         }
     }

@@ -42,7 +42,7 @@ pub fn markdown(figures: &Figures, table: &str) -> String {
 }
 
 /// In the order in which the subject tells them that has the most; those that it has not, after them.
-fn metrics(figures: &Figures, table: &str) -> Vec<Metric> {
+fn metrics<'t>(figures: &Figures<'t>, table: &str) -> Vec<Metric<'t>> {
     let of = |subject: &str| {
         let own = figures.of_table(table).filter(|it| it.subject == subject);
         distinct(own.map(|figure| figure.metric))
