@@ -32,11 +32,15 @@ fn ran(task: &Path) -> Duration {
     Duration::from_nanos(ran.and_then(|nanos| nanos.parse().ok()).unwrap_or(0))
 }
 
-/// How long a processor had nothing to do so far: the kernel measures it, and tells hundredths of a second. What the machine below this one
-/// took away is no part of it.
+/// How long these processors had nothing to do so far, in all: the kernel measures it, and tells hundredths of a second. What the machine
+/// below this one took away is no part of it.
 #[must_use]
-pub fn idle(core: usize) -> Duration {
+pub fn idle(cores: &[usize]) -> Duration {
     let all = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    cores.iter().map(|core| idle_of(&all, *core)).sum()
+}
+
+fn idle_of(all: &str, core: usize) -> Duration {
     let name = format!("cpu{core} ");
     let line = all.lines().find_map(|line| line.strip_prefix(&name));
     // Behind user, nice and system stand idle and iowait.

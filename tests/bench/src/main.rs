@@ -29,6 +29,12 @@ struct Arguments {
     /// These subjects alone; repeatable
     #[arg(long, value_parser = Kind::ALL.map(Kind::name))]
     subject: Vec<String>,
+    /// What Envoy's settings do, instead of the peers
+    #[arg(long, conflicts_with = "subject")]
+    tuned: bool,
+    /// How many processors the subject has
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    subject_cores: usize,
     /// Where README.md, results.csv and the plots are written [default: nowhere]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -54,13 +60,16 @@ enum Size {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     scene::enter();
-    let cores = scene::take_cores();
+    let cores = scene::take_cores(arguments.subject_cores);
     let begun = Instant::now();
     let mut scale = match arguments.scale {
         Size::Full => Scale::full(),
         Size::Quick => Scale::quick(),
         Size::Smoke => Scale::smoke(),
     };
+    if arguments.tuned {
+        scale = scale.tuned();
+    }
     if !arguments.table.is_empty() {
         scale.tables = TABLES
             .into_iter()
@@ -72,7 +81,7 @@ fn main() -> ExitCode {
             .subjects
             .retain(|kind| arguments.subject.iter().any(|it| it == kind.name()));
     }
-    let run = Run::new(scale, cores);
+    let run = Run::new(scale, &cores);
     let (kinds, scale) = (run.kinds().to_vec(), run.scale().clone());
     let (figures, disturbed) = run.all();
     print!("{}", report::tables(&figures));

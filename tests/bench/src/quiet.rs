@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::cpu;
 use crate::scene::Cores;
+use crate::units::count;
 
 /// What others than the comparison may use of the machine in a round, as a part of one processor. (The kernel alone takes a tenth,
 /// which is nobody's: interrupts, and waking up.) A round in which they used more is made again.
@@ -26,28 +27,30 @@ pub struct Disturbed {
     pub stayed: usize,
 }
 
-/// Who has used the two processors so far.
+/// Who has used the processors of the comparison so far.
 pub(crate) struct Used {
     /// This comparison.
     ours: Duration,
     /// Nobody.
     idle: Duration,
+    /// How many there are.
+    cores: usize,
     at: Instant,
 }
 
 impl Used {
-    /// What others have used of the two from then until now, as a part of one.
+    /// What others have used of them from then until now, as a part of one.
     fn others_until(&self, now: &Self) -> f64 {
         let length = (now.at - self.at).as_secs_f64();
         let ours = now.ours.saturating_sub(self.ours).as_secs_f64();
         let idle = now.idle.saturating_sub(self.idle).as_secs_f64();
-        (2.0 * length - idle - ours) / length
+        (count(self.cores) * length - idle - ours) / length
     }
 }
 
 /// Whoever looks whether others use the machine.
 pub(crate) struct Quiet {
-    cores: Cores,
+    cores: Vec<usize>,
     /// Whether rounds are made again.
     repeats: bool,
     spent: Duration,
@@ -55,9 +58,9 @@ pub(crate) struct Quiet {
 }
 
 impl Quiet {
-    pub(crate) fn on(cores: Cores, repeats: bool) -> Self {
+    pub(crate) fn on(cores: &Cores, repeats: bool) -> Self {
         Self {
-            cores,
+            cores: cores.all(),
             repeats,
             spent: Duration::ZERO,
             disturbed: Disturbed::default(),
@@ -73,7 +76,8 @@ impl Quiet {
     pub(crate) fn begin(&self) -> Used {
         Used {
             ours: cpu::of_everybody_here(),
-            idle: cpu::idle(self.cores.generator) + cpu::idle(self.cores.subject),
+            idle: cpu::idle(&self.cores),
+            cores: self.cores.len(),
             at: Instant::now(),
         }
     }

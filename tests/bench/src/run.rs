@@ -22,10 +22,10 @@ pub struct Run(Bench);
 impl Run {
     /// Of those that can be had here; who cannot be had is said.
     #[must_use]
-    pub fn new(scale: Scale, cores: Cores) -> Self {
+    pub fn new(scale: Scale, cores: &Cores) -> Self {
         let load = Load::begin();
         let setting = Setting {
-            core: cores.subject,
+            cores: cores.subject.clone(),
             rules: Rules::of(RULES),
             way: Way::Live,
             identity: Identity::new(),
@@ -108,6 +108,7 @@ impl Run {
 /// What each subject says its version is.
 #[must_use]
 pub fn versions(kinds: &[Kind]) -> BTreeMap<&'static str, String> {
-    let told = kinds.iter().filter(|kind| **kind != Kind::Direct);
+    let is_one = |kind: &&Kind| **kind != Kind::Direct && Kind::ALL.contains(kind);
+    let told = kinds.iter().filter(is_one);
     told.map(|kind| (kind.name(), kind.version())).collect()
 }

@@ -30,16 +30,16 @@ struct Look {
 /// A stretch of a load in which a subject is looked at.
 pub(crate) struct Watch<'s> {
     subject: &'s Subject,
-    core: usize,
+    cores: &'s [usize],
     times: [Duration; 2],
     looks: Vec<Look>,
 }
 
 impl<'s> Watch<'s> {
-    pub(crate) fn over(subject: &'s Subject, core: usize, scale: &Scale) -> Self {
+    pub(crate) fn over(subject: &'s Subject, cores: &'s [usize], scale: &Scale) -> Self {
         Self {
             subject,
-            core,
+            cores,
             times: [scale.warm, scale.warm + scale.window],
             looks: Vec::new(),
         }
@@ -59,7 +59,7 @@ impl<'s> Watch<'s> {
                 cpu: cpu::of_processes(&pids),
                 envoy: cpu::of_processes(&self.subject.part(true)),
                 own: cpu::of_this_thread(),
-                idle: cpu::idle(self.core),
+                idle: cpu::idle(self.cores),
                 at: Instant::now(),
                 done: load.done(),
             });
@@ -73,6 +73,7 @@ impl<'s> Watch<'s> {
         };
         Some(Spent {
             kind: self.subject.kind(),
+            cores: self.cores.len(),
             length: last.at - first.at,
             cpu: last.cpu.saturating_sub(first.cpu),
             envoy: last.envoy.saturating_sub(first.envoy),
@@ -86,6 +87,8 @@ impl<'s> Watch<'s> {
 /// What was used, and done.
 pub(crate) struct Spent {
     kind: Kind,
+    /// How many processors the subject has.
+    cores: usize,
     length: Duration,
     /// Of the subject.
     cpu: Duration,
@@ -93,7 +96,7 @@ pub(crate) struct Spent {
     envoy: Duration,
     /// The generator's own.
     own: Duration,
-    /// Nobody's, of the subject's processor.
+    /// Nobody's, of the subject's processors.
     idle: Duration,
     /// Messages that came back, or Logons that were answered.
     done: usize,
@@ -105,11 +108,11 @@ impl Spent {
         let per_one = |cpu: Duration| cpu.as_secs_f64() * 1e6 / count(self.done.max(1));
         match self.kind {
             Kind::Direct => Vec::new(),
-            Kind::Gateway => vec![
+            Kind::Gateway(_) => vec![
                 (each, per_one(self.cpu)),
                 (CONTROL_CPU, per_one(self.cpu.saturating_sub(self.envoy))),
             ],
-            Kind::HaProxy | Kind::Nginx | Kind::Envoy => vec![(each, per_one(self.cpu))],
+            Kind::HaProxy | Kind::Nginx | Kind::Envoy(_) => vec![(each, per_one(self.cpu))],
         }
     }
 
@@ -118,7 +121,7 @@ impl Spent {
         count(self.done) / self.length.as_secs_f64()
     }
 
-    /// How full the subject's processor was, %; with a direct connection there is none.
+    /// How full the subject's processors were, % of one; with a direct connection there is none.
     pub(crate) fn subject_share(&self) -> Option<f64> {
         (self.kind != Kind::Direct).then(|| self.share(self.cpu))
     }
@@ -128,12 +131,12 @@ impl Spent {
         self.share(self.own)
     }
 
-    /// How full the subject's processor was, and how much of it others used.
+    /// How full the subject's processors were, and how much of them others used.
     pub(crate) fn shares(&self) -> Measured {
         let Some(subject) = self.subject_share() else {
             return Vec::new();
         };
-        let others = 100.0 - self.share(self.idle) - subject;
+        let others = 100.0 * count(self.cores) - self.share(self.idle) - subject;
         vec![(SUBJECT_SHARE, subject), (OTHERS_SHARE, others.max(0.0))]
     }
 

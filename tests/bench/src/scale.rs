@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::metrics::{CONNECTS, MESSAGES, TABLES};
-use crate::subject::Kind;
+use crate::metrics::{CONNECTS, MESSAGES, STORM, TABLES};
+use crate::subject::{Kind, Tuning, Workers};
 
 /// Rules of the runs that are not about rules.
 pub const RULES: usize = 1_000;
@@ -81,6 +81,16 @@ impl Scale {
         }
     }
 
+    /// What Envoy's settings do, instead of the comparison with peers: where they could show.
+    #[must_use]
+    pub fn tuned(self) -> Self {
+        Self {
+            subjects: Kind::TUNED.to_vec(),
+            tables: vec![MESSAGES, CONNECTS, STORM],
+            ..self
+        }
+    }
+
     /// A few seconds, for a test: that it works, not what it says.
     #[must_use]
     pub fn smoke() -> Self {
@@ -90,7 +100,11 @@ impl Scale {
             warm: Duration::from_millis(100),
             sessions: vec![16],
             rules: vec![10],
-            subjects: vec![Kind::Direct, Kind::Envoy, Kind::Gateway],
+            subjects: vec![
+                Kind::Direct,
+                Kind::Envoy(Tuning::None),
+                Kind::Gateway(Workers::One),
+            ],
             tables: vec![MESSAGES, CONNECTS],
             repeats: false,
             ..Self::quick()

@@ -23,12 +23,20 @@ const NETWORK: [(&str, &str); 3] = [
 ];
 
 /// Which processor is whose.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Cores {
     /// The load generator's and the engines'.
     pub generator: usize,
     /// The subject's.
-    pub subject: usize,
+    pub subject: Vec<usize>,
+}
+
+impl Cores {
+    /// Both.
+    #[must_use]
+    pub fn all(&self) -> Vec<usize> {
+        [&[self.generator], &self.subject[..]].concat()
+    }
 }
 
 /// Goes on in namespaces of its own. It becomes another process image, so this is the first thing that it does.
@@ -64,25 +72,24 @@ fn set_up() {
     fixgw_e2e::socket::raise_open_files();
 }
 
-/// Takes the first processor for this process and all threads that it starts from now on; the last is the subject's.
+/// Takes the first processor for this process and all threads that it starts from now on; the last ones, so many of them, are the
+/// subject's.
 #[must_use]
-pub fn take_cores() -> Cores {
+pub fn take_cores(subject: usize) -> Cores {
     let all = sched_getaffinity(None).expect("Linux says which processors there are");
     let allowed: Vec<usize> = (0..CpuSet::MAX_CPU)
         .filter(|cpu| all.is_set(*cpu))
         .collect();
-    let (Some(generator), Some(subject)) = (allowed.first(), allowed.last()) else {
-        panic!("a process has a processor");
-    };
-    assert_ne!(
-        generator, subject,
-        "a comparison needs two processors, one of them for the subject: this process may use one"
+    assert!(
+        subject > 0 && subject < allowed.len(),
+        "a comparison needs a processor for itself and {subject} for the subject: this process may use {}",
+        allowed.len()
     );
     let mut mine = CpuSet::new();
-    mine.set(*generator);
+    mine.set(allowed[0]);
     sched_setaffinity(None, &mine).expect("a process may have fewer processors");
     Cores {
-        generator: *generator,
-        subject: *subject,
+        generator: allowed[0],
+        subject: allowed[allowed.len() - subject..].to_vec(),
     }
 }

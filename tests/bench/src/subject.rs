@@ -48,9 +48,46 @@ pub enum Kind {
     /// nginx, by njs.
     Nginx,
     /// Envoy's `tcp_proxy`.
-    Envoy,
+    Envoy(Tuning),
     /// The whole gateway.
-    Gateway,
+    Gateway(Workers),
+}
+
+/// How many workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workers {
+    /// As everybody has in the comparison.
+    One,
+    /// To see what one more takes.
+    Two,
+}
+
+/// Which of Envoy's settings that could make it faster are used: those of adr-005, phase 1, that can be set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tuning {
+    /// One worker; with more, `exact_balance` gives each as many connections.
+    None,
+    /// Two workers.
+    TwoWorkers,
+    /// Two workers, a socket for each: the kernel's hash says who gets a connection.
+    TwoHashed,
+    /// Two workers on one socket: who is awake first takes a connection.
+    TwoOneSocket,
+    /// Two workers, each on a processor of its own, where there is one.
+    TwoPinned,
+}
+
+impl Tuning {
+    /// What it sets of a listener.
+    const fn listener(self) -> &'static str {
+        match self {
+            Self::None | Self::TwoWorkers | Self::TwoPinned => {
+                "connection_balance_config: { exact_balance: {} }"
+            }
+            Self::TwoHashed => "enable_reuse_port: true",
+            Self::TwoOneSocket => "enable_reuse_port: false",
+        }
+    }
 }
 
 impl Kind {
@@ -59,8 +96,19 @@ impl Kind {
         Self::Direct,
         Self::HaProxy,
         Self::Nginx,
-        Self::Envoy,
-        Self::Gateway,
+        Self::Envoy(Tuning::None),
+        Self::Gateway(Workers::One),
+    ];
+
+    /// Those that show what Envoy's settings do: plain Envoy and the gateway as they are, and with each.
+    pub const TUNED: [Self; 7] = [
+        Self::Envoy(Tuning::None),
+        Self::Envoy(Tuning::TwoWorkers),
+        Self::Envoy(Tuning::TwoHashed),
+        Self::Envoy(Tuning::TwoOneSocket),
+        Self::Envoy(Tuning::TwoPinned),
+        Self::Gateway(Workers::One),
+        Self::Gateway(Workers::Two),
     ];
 
     /// Its name in every table.
@@ -70,15 +118,20 @@ impl Kind {
             Self::Direct => "direct",
             Self::HaProxy => "HAProxy",
             Self::Nginx => "nginx",
-            Self::Envoy => crate::metrics::REFERENCE,
-            Self::Gateway => "gateway",
+            Self::Envoy(Tuning::None) => crate::metrics::REFERENCE,
+            Self::Envoy(Tuning::TwoWorkers) => "Envoy, 2 workers",
+            Self::Envoy(Tuning::TwoHashed) => "Envoy, 2 workers, by hash",
+            Self::Envoy(Tuning::TwoOneSocket) => "Envoy, 2 workers, one socket",
+            Self::Envoy(Tuning::TwoPinned) => "Envoy, 2 workers, pinned",
+            Self::Gateway(Workers::One) => "gateway",
+            Self::Gateway(Workers::Two) => "gateway, 2 workers",
         }
     }
 
     /// Whether it has rules.
     #[must_use]
     pub const fn routes(self) -> bool {
-        matches!(self, Self::HaProxy | Self::Nginx | Self::Gateway)
+        matches!(self, Self::HaProxy | Self::Nginx | Self::Gateway(_))
     }
 
     /// Whether it can be had here; if not, why.
@@ -89,7 +142,7 @@ impl Kind {
         let (program, variable) = match self {
             Self::HaProxy => ("HAProxy", "FIXGW_HAPROXY"),
             Self::Nginx => ("nginx", "FIXGW_NGINX"),
-            Self::Direct | Self::Envoy | Self::Gateway => return Ok(()),
+            Self::Direct | Self::Envoy(_) | Self::Gateway(_) => return Ok(()),
         };
         let path = std::env::var_os(variable).filter(|path| !path.is_empty());
         match path {
@@ -107,8 +160,8 @@ impl Kind {
             Self::Direct => return "—".to_owned(),
             Self::HaProxy => (tool::haproxy(), "-v"),
             Self::Nginx => (nginx(), "-v"),
-            Self::Envoy => (tool::envoy(), "--version"),
-            Self::Gateway => (tool::program("fixgw"), "--version"),
+            Self::Envoy(_) => (tool::envoy(), "--version"),
+            Self::Gateway(_) => (tool::program("fixgw"), "--version"),
         };
         let output = Command::new(program).arg(flag).output();
         let output = output.expect("it tells its version");
@@ -182,8 +235,8 @@ pub const HARD_STOP: Duration = Duration::from_secs(2);
 /// How a subject is started.
 #[derive(Clone)]
 pub struct Setting {
-    /// The processor that it has.
-    pub core: usize,
+    /// The processors that it has.
+    pub cores: Vec<usize>,
     /// Its rules.
     pub rules: Rules,
     /// How they will be changed.
@@ -315,7 +368,7 @@ impl Subject {
         let Some(process) = &self.process else {
             return Vec::new();
         };
-        if self.kind == Kind::Gateway {
+        if matches!(self.kind, Kind::Gateway(_)) {
             let events = self.events();
             let children = events.iter().filter(|event| kind(event) == "child");
             let children = children.filter_map(|event| {
@@ -366,8 +419,8 @@ impl Subject {
                 self.put("fix.js", NGINX_SCRIPT);
                 self.put("nginx.conf", &filled(NGINX));
             }
-            Kind::Envoy => self.put("envoy.yaml", &filled(ENVOY)),
-            Kind::Gateway => {
+            Kind::Envoy(_) => self.put("envoy.yaml", &filled(ENVOY)),
+            Kind::Gateway(_) => {
                 let rules = self.file("rules");
                 std::fs::create_dir(&rules).expect("the directory takes another");
                 for (number, engine) in setting.engines.iter().enumerate() {
@@ -407,6 +460,10 @@ impl Subject {
             .and_then(Path::parent)
             .unwrap_or(Path::new("/usr"));
         let modules = modules.join("lib/nginx/modules");
+        let tuning = match self.kind {
+            Kind::Envoy(tuning) => tuning,
+            Kind::Direct | Kind::HaProxy | Kind::Nginx | Kind::Gateway(_) => Tuning::None,
+        };
         // HAProxy counts counterparties, nginx both ends of each.
         let connections = match self.kind {
             Kind::HaProxy => files / 2 - 500,
@@ -423,6 +480,8 @@ impl Subject {
             ("@ENGINES@", engines),
             ("@PORT@", self.plain.port().to_string()),
             ("@PORT_TLS@", self.secure.port().to_string()),
+            ("@LISTENER@", tuning.listener().to_owned()),
+            ("@PINNED@", (tuning == Tuning::TwoPinned).to_string()),
             ("@ENGINE@", self.setting.engines[0].port().to_string()),
         ];
         edits.iter().fold(text.to_owned(), |text, (name, value)| {
@@ -432,11 +491,11 @@ impl Subject {
 
     fn spawn(&self) -> Process {
         let output = self.file("output");
-        let core = self.setting.core.to_string();
+        let cores: Vec<String> = self.setting.cores.iter().map(ToString::to_string).collect();
         // Its output goes into a file: nothing of ours reads along while it is measured.
         Process::start(self.kind.name(), "sh", |command| {
             command.args(["-c", "exec \"$@\" >\"$0\""]).arg(&output);
-            command.args(["taskset", "-c", &core]);
+            command.args(["taskset", "-c", &cores.join(",")]);
             match self.kind {
                 Kind::Direct => {}
                 Kind::HaProxy => {
@@ -454,27 +513,32 @@ impl Subject {
                         .arg("-e")
                         .arg("stderr");
                 }
-                Kind::Envoy => {
+                Kind::Envoy(tuning) => {
+                    let workers = if tuning == Tuning::None { "1" } else { "2" };
                     command.arg(tool::envoy()).args([
                         "--concurrency",
-                        "1",
+                        workers,
                         "--disable-hot-restart",
                     ]);
                     command
                         .args(["-l", "warning", "-c"])
                         .arg(self.file("envoy.yaml"));
                 }
-                Kind::Gateway => self.arrange_gateway(command),
+                Kind::Gateway(workers) => self.arrange_gateway(workers, command),
             }
         })
     }
 
-    fn arrange_gateway(&self, command: &mut Command) {
+    fn arrange_gateway(&self, workers: Workers, command: &mut Command) {
         command
             .arg(tool::program("fixgw"))
             .arg("up")
             .arg(self.file("rules"));
-        command.arg("--json").args(["--workers", "1"]);
+        let workers = match workers {
+            Workers::One => "1",
+            Workers::Two => "2",
+        };
+        command.arg("--json").args(["--workers", workers]);
         command.arg("--listen").arg(format!("main={}", self.plain));
         command
             .arg("--listen-tls")
@@ -527,7 +591,7 @@ impl Subject {
         let setting = &mut self.setting;
         setting.rules = setting.rules.with(sender, engine);
         let commit: Box<dyn FnMut()> = match (self.kind, self.setting.way) {
-            (Kind::Direct | Kind::Envoy, _) => Box::new(|| {}),
+            (Kind::Direct | Kind::Envoy(_), _) => Box::new(|| {}),
             (Kind::HaProxy, Way::Live) => {
                 let socket = self.file("admin.sock");
                 let map = self.file("rules.map").display().to_string();
@@ -541,7 +605,7 @@ impl Subject {
             }
             (Kind::HaProxy, _) => self.reload(&haproxy_map(&self.setting.rules), Signal::USR2),
             (Kind::Nginx, _) => self.reload(&nginx_map(&self.setting.rules), Signal::HUP),
-            (Kind::Gateway, _) => {
+            (Kind::Gateway(_), _) => {
                 let name = route_name(sender);
                 self.put(".draft", &route(sender, engine));
                 let (draft, file) = (

@@ -7,7 +7,7 @@ use crate::cpu;
 use crate::load::{ENGINES, NEWCOMER, Plan, Trip, message, nanos};
 use crate::metrics::{APPLIED, CHANGE, LOST, MEMORY_AFTER, PAUSE, PAUSE_BEFORE, PROCESSES};
 use crate::rounds::Bench;
-use crate::subject::{Kind, Rules, Setting, Subject, Way};
+use crate::subject::{Kind, Rules, Setting, Subject, Way, Workers};
 use crate::units::{count, mib, micros};
 
 /// Live sessions beside a change.
@@ -34,7 +34,7 @@ const WAYS: [(Kind, Way, &str); 6] = [
         Way::ReloadAndStop,
         "nginx, reload, worker_shutdown_timeout 2s",
     ),
-    (Kind::Gateway, Way::Live, "gateway"),
+    (Kind::Gateway(Workers::One), Way::Live, "gateway"),
 ];
 
 /// One after the other: each is started for it, and changes more than once.

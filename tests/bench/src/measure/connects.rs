@@ -30,7 +30,7 @@ pub(crate) fn measure(bench: &mut Bench, subjects: &[Subject], rules: usize, tls
 fn round(bench: &mut Bench, subject: &Subject, rules: usize, tls: bool) -> Measured {
     let target = subject.target(tls);
     let mut visit = |pace| {
-        let mut watch = Watch::over(subject, bench.setting.core, &bench.scale);
+        let mut watch = Watch::over(subject, &bench.setting.cores, &bench.scale);
         let length = watch.length();
         let load = &mut bench.load;
         load.visit(&target, pace, rules, length, &mut |load, since| {

@@ -51,11 +51,11 @@ fn round(
     message: &[u8],
     sessions: usize,
 ) -> Measured {
-    let core = bench.setting.core;
+    let cores = &bench.setting.cores;
     let (load, scale) = (&mut bench.load, &bench.scale);
     load.gather(&subject.target(tls), sessions, GATHER_AT_A_TIME, RULES);
     let missing_sessions = sessions - load.live();
-    let mut paced = Watch::over(subject, core, scale);
+    let mut paced = Watch::over(subject, cores, scale);
     let plan = Plan {
         message,
         per_second: pace(sessions),
@@ -63,7 +63,7 @@ fn round(
         spins: true,
     };
     let exchanged = load.exchange(&plan, &mut |load, since| paced.look(load, since));
-    let mut full = Watch::over(subject, core, scale);
+    let mut full = Watch::over(subject, cores, scale);
     load.back_to_back(message, full.length(), &mut |load, since| {
         full.look(load, since);
     });

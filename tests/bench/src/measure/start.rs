@@ -31,7 +31,7 @@ fn round(bench: &mut Bench, kind: Kind, rules: usize) -> Measured {
     let (subject, took) = Subject::start(kind, &bench.setting, load);
     let memory = cpu::memory_kb(&subject.pids());
     let mut all = vec![(START_UP, millis(took)), (MEMORY, mib(memory))];
-    if kind == Kind::Gateway {
+    if matches!(kind, Kind::Gateway(_)) {
         let others = cpu::memory_kb(&subject.part(false));
         all.push((MEMORY_NOT_ENVOY, mib(others)));
     }
