@@ -78,6 +78,8 @@ pub const OTHERS_SHARE: Metric<'static> = alone("others on the subject's core", 
 pub const ERRORS: Metric<'static> = alone("errors", "");
 /// Processor time for each connection that logs on and goes.
 pub const CPU_PER_CONNECT: Metric<'static> = compared("CPU per connect + Logon", "µs");
+/// The same while as many as possible come: what is left without waking up.
+pub const CPU_AT_MOST: Metric<'static> = compared("CPU per connect + Logon at most", "µs");
 /// Connections in a second at the most.
 pub const PER_SECOND: Metric<'static> = compared("Logons per second at most", "");
 /// How much of its processor the subject used then.

@@ -19,6 +19,8 @@ pub struct Scale {
     pub sessions_tls: Vec<usize>,
     /// How long before that nothing is measured.
     pub warm: Duration,
+    /// How long each subject is connected to before any connection is measured.
+    pub settle: Duration,
     /// Sizes of messages, bytes.
     pub sizes: Vec<usize>,
     /// Numbers of sessions.
@@ -50,6 +52,7 @@ impl Scale {
             window: Duration::from_millis(900),
             sessions_tls: vec![1, 16, 256, 2_000],
             warm: Duration::from_millis(300),
+            settle: Duration::from_secs(2),
             sizes: vec![150, 2_048],
             sessions: vec![1, 16, 256, 2_000],
             rules: vec![10, 1_000, 10_000],
@@ -98,6 +101,7 @@ impl Scale {
             rounds: 1,
             window: Duration::from_millis(300),
             warm: Duration::from_millis(100),
+            settle: Duration::from_millis(100),
             sessions: vec![16],
             rules: vec![10],
             subjects: vec![

@@ -3,8 +3,8 @@
 use super::Measured;
 use crate::load::Pace;
 use crate::metrics::{
-    CONNECTS, CONNECTS_TLS, CPU_PER_CONNECT, ERRORS, GENERATOR_SATURATED, P50, P99, PER_SECOND,
-    SATURATED,
+    CONNECTS, CONNECTS_TLS, CPU_AT_MOST, CPU_PER_CONNECT, ERRORS, GENERATOR_SATURATED, P50, P99,
+    PER_SECOND, SATURATED,
 };
 use crate::rounds::{Bench, named};
 use crate::sample::Watch;
@@ -22,9 +22,23 @@ pub(crate) fn measure(bench: &mut Bench, subjects: &[Subject], rules: usize, tls
     let table = if tls { CONNECTS_TLS } else { CONNECTS };
     let load = format!("{rules} rules");
     let (rounds, all) = (bench.scale.rounds, named(subjects, !tls));
+    for (_, subject) in &all {
+        settle(bench, subject, rules, tls);
+    }
     bench.turns((table, &load), rounds, &all, |bench, subject| {
         round(bench, subject, rules, tls)
     });
+}
+
+/// Lets a subject see thousands, of which nothing is measured: what runs the filter compiles what it meets often once more, and takes
+/// seconds for it.
+fn settle(bench: &mut Bench, subject: &Subject, rules: usize, tls: bool) {
+    let (target, length) = (subject.target(tls), bench.scale.settle);
+    let pace = Pace::AtATime(CONNECTS_AT_A_TIME);
+    bench
+        .load
+        .visit(&target, pace, rules, length, &mut |_, _| {});
+    bench.load.take_seen();
 }
 
 fn round(bench: &mut Bench, subject: &Subject, rules: usize, tls: bool) -> Measured {
@@ -46,6 +60,7 @@ fn round(bench: &mut Bench, subject: &Subject, rules: usize, tls: bool) -> Measu
     all.push((P99, micros(percentile(&took, 0.99))));
     let (full, seen_full) = visit(Pace::AtATime(CONNECTS_AT_A_TIME));
     if let Some(full) = full {
+        all.extend(full.costs(CPU_AT_MOST).first());
         all.push((PER_SECOND, full.per_second()));
         all.extend(full.subject_share().map(|share| (SATURATED, share)));
         all.push((GENERATOR_SATURATED, full.own_share()));
