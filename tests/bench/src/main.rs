@@ -96,7 +96,15 @@ fn main() -> ExitCode {
         report::write(out, &figures, &facts).expect("the results can be written");
         eprintln!("written: {}", out.display());
     }
-    arguments.compare.map_or(ExitCode::SUCCESS, |earlier| {
-        check::tell(&earlier, &table::csv(&figures))
-    })
+    let Some(earlier) = arguments.compare else {
+        return ExitCode::SUCCESS;
+    };
+    let end = check::tell(&earlier, &table::csv(&figures));
+    if disturbed.stayed > 0 {
+        println!(
+            "others used the machine in {} rounds that were not made again: what has moved may be theirs",
+            disturbed.stayed
+        );
+    }
+    end
 }

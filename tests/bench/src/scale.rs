@@ -77,7 +77,6 @@ impl Scale {
             sessions_tls: vec![16],
             rules: vec![10, 1_000],
             storm: 1_000,
-            starts: 1,
             changes: 1,
             change_rules: 1_000,
             ..Self::full()
