@@ -254,16 +254,19 @@ impl Rollout {
         self.told_behind.is_some() || leaving() || self.goal.targets.iter().any(draining)
     }
 
-    /// The readiness that every VM of the proxy is to use; none while what it says depends on an answer.
+    /// The readiness that every VM of the proxy is to use, at least; none while what it says depends on an answer. A proxy that holds a
+    /// newer table than ours is offered none, so any will do.
     #[must_use]
     pub fn readiness(&self) -> Option<u64> {
+        if self.told_behind.is_some() {
+            return Some(0);
+        }
         let offer = self.readiness.as_ref()?;
         let targets = &self.goal.targets;
         let is_open = |(name, target): (&String, &TargetResources)| {
             self.standing(name, target) == Standing::Open
         };
-        let says_all = self.told_behind.is_none() && !targets.iter().any(is_open);
-        says_all.then_some(offer.version)
+        (!targets.iter().any(is_open)).then_some(offer.version)
     }
 
     fn judge(&mut self, told: Told) -> Option<Happened> {
