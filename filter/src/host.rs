@@ -213,19 +213,23 @@ pub(crate) fn transport_failure() -> Vec<u8> {
 
 /// How the current connection's way to its engine stands.
 ///
-/// `upstream.address` is there once an attempt was begun, so it does not tell. Our own end's address is there once one has succeeded.
+/// `upstream.address` is there once an attempt was begun, so it does not tell; that the connection pool said how long it took
+/// does.
 pub(crate) fn upstream() -> Upstream {
-    let attempts = property(&["upstream", "request_attempt_count"])
-        .and_then(|bytes| <[u8; 8]>::try_from(bytes).ok())
-        .map_or(0, u64::from_le_bytes);
-    if property(&["upstream", "local_address"]).is_some_and(|address| !address.is_empty()) {
+    let number = |path: &[&str]| {
+        property(path)
+            .and_then(|bytes| <[u8; 8]>::try_from(bytes).ok())
+            .map_or(0, u64::from_le_bytes)
+    };
+    let address = text_property(&["upstream", "address"]);
+    // Where there is no cluster of this name, the duration is there, and no address.
+    if number(&["upstream", "cx_pool_ready_duration"]) > 0 && !address.is_empty() {
         return Upstream {
             is_connected: true,
-            attempts,
+            attempts: number(&["upstream", "request_attempt_count"]),
             failure: String::new(),
         };
     }
-    let address = text_property(&["upstream", "address"]);
     let why = text_property(&["upstream", "transport_failure_reason"]);
     let failure = match (address.as_str(), why.as_str()) {
         ("", "") => String::new(),
@@ -234,7 +238,7 @@ pub(crate) fn upstream() -> Upstream {
     };
     Upstream {
         is_connected: false,
-        attempts,
+        attempts: number(&["upstream", "request_attempt_count"]),
         failure,
     }
 }

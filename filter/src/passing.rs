@@ -54,7 +54,7 @@ mod callback {
     /// Envoy calls this. The end of the counterparty's bytes is always looked at.
     #[unsafe(no_mangle)]
     extern "C" fn fixgw_on_downstream_data(id: u32, size: usize, end: bool) -> Action {
-        if !end && with_place(id, |place| place.get() == id) == Some(true) {
+        if !end && id != 0 && with_place(id, |place| place.get() == id) == Some(true) {
             return Action::Continue;
         }
         proxy_on_downstream_data(id, size, end)

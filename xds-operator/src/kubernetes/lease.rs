@@ -30,6 +30,8 @@ use crate::wait::millis;
 const REQUEST_MAX: Duration = Duration::from_secs(4);
 /// What is told and not taken yet. What does not fit is dropped.
 const COMPLAINTS_MAX: usize = 16;
+/// How late we may be with what is due, and still believe that what we read was said just now.
+const LATE_MAX: Duration = Duration::from_secs(1);
 /// Milliseconds by which attempts of several candidates are spread.
 const JITTER_MS: u64 = 500;
 
@@ -192,7 +194,10 @@ impl Office {
             tokio::select! {
                 () = tokio::time::sleep_until(due.into()) => {}
                 heard = lease.next() => if let Some(Ok(heard)) = heard {
-                    self.heard.send_replace(Instant::now());
+                    // Who was stopped reads what was sent long ago.
+                    if Instant::now() < due + LATE_MAX {
+                        self.heard.send_replace(Instant::now());
+                    }
                     let now = self.now_ms();
                     self.machine.hear(heard.and_then(seen), now);
                 },
@@ -242,7 +247,8 @@ impl Office {
         let asked = tokio::time::timeout(self.patience(begun), self.ask(step)).await;
         let asked = asked.unwrap_or(Err(RequestError::Silence));
         if asked.as_ref().map_or_else(is_answer, |_| true) {
-            self.heard.send_replace(Instant::now());
+            self.heard
+                .send_replace(self.started + Duration::from_millis(begun));
         }
         let outcome = match asked {
             Ok(lease) => {
@@ -321,7 +327,7 @@ impl Office {
     }
 }
 
-/// Whether the API server itself has said that. What stands before it says that it is away (502, 503, 504) or knows nobody (401), and
+/// Whether the API server itself may have said that. What stands before it says that it is away (502, 503, 504) or knows nobody (401), and
 /// without its store (500) it knows no more than we do.
 fn is_answer(error: &RequestError) -> bool {
     matches!(error.code(), Some(403 | 404 | 409 | 429))

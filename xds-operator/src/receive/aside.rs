@@ -64,6 +64,12 @@ impl Aside {
         });
     }
 
+    /// Whether somebody is ahead, as far as we were told lately.
+    #[must_use]
+    pub fn is_behind(&self, now_ms: u64) -> bool {
+        self.ahead.is_some_and(|it| it.counts(now_ms))
+    }
+
     /// Whether others serve better than we do.
     #[must_use]
     pub fn stands_aside(&self, now_ms: u64) -> bool {

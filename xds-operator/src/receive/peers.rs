@@ -6,7 +6,7 @@
 //! longer than [`PASS_TIMEOUT`], and not at each report.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -42,7 +42,7 @@ pub struct Peers {
     by_address: Mutex<BTreeMap<SocketAddr, Peer>>,
     rejections: watch::Sender<Arc<Rejections>>,
     started: Instant,
-    aside: Mutex<Aside>,
+    hearing: Mutex<Hearing>,
     stands_aside: watch::Sender<bool>,
 }
 
@@ -52,8 +52,36 @@ impl Default for Peers {
             by_address: Mutex::default(),
             rejections: watch::Sender::default(),
             started: Instant::now(),
-            aside: Mutex::default(),
+            hearing: Mutex::default(),
             stands_aside: watch::Sender::default(),
+        }
+    }
+}
+
+/// Who hears the API server, and whose word for it counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Hearing {
+    aside: Aside,
+    /// Addresses of replicas that have come since the API server answered us.
+    come_since: BTreeSet<IpAddr>,
+}
+
+impl Hearing {
+    fn heard(&mut self, at_ms: u64) {
+        let before = self.aside;
+        self.aside.heard(at_ms);
+        if self.aside != before {
+            self.come_since.clear();
+        }
+    }
+
+    fn told(&mut self, caller: Option<IpAddr>, is_known: bool, silence_ms: u64, now_ms: u64) {
+        let Some(caller) = caller else { return };
+        if !is_known && self.aside.is_behind(now_ms) && self.come_since.len() < PEERS_MAX {
+            self.come_since.insert(caller);
+        }
+        if is_known || self.come_since.contains(&caller) {
+            self.aside.told(silence_ms, now_ms);
         }
     }
 }
@@ -84,7 +112,7 @@ impl Peers {
     /// The API server has answered us, at that moment.
     pub fn api_server_heard(&self, at: Instant) {
         let at_ms = millis(at.saturating_duration_since(self.started));
-        self.of_aside(|aside, _| aside.heard(at_ms));
+        self.of_hearing(|hearing, _| hearing.heard(at_ms));
     }
 
     /// Whether this replica stands aside, because another one hears the API server and this one does not.
@@ -95,24 +123,27 @@ impl Peers {
 
     /// Looks whether this replica stands aside; time alone can change it.
     pub fn look(&self) {
-        let now = self.of_aside(|aside, now_ms| aside.stands_aside(now_ms));
+        let now = self.of_hearing(|hearing, now_ms| hearing.aside.stands_aside(now_ms));
         tell_another(&self.stands_aside, now);
     }
 
-    fn of_aside<T>(&self, what: impl FnOnce(&mut Aside, u64) -> T) -> T {
+    fn of_hearing<T>(&self, what: impl FnOnce(&mut Hearing, u64) -> T) -> T {
         let now_ms = millis(self.started.elapsed());
         // Nothing panics while it is held.
-        let mut aside = self.aside.lock().unwrap_or_else(PoisonError::into_inner);
-        what(&mut aside, now_ms)
+        let mut hearing = self.hearing.lock().unwrap_or_else(PoisonError::into_inner);
+        what(&mut hearing, now_ms)
     }
 
-    /// What one of them tells beside a report of this gateway. That it hears the API server is believed of those alone that we know:
-    /// who says so can make us send our gateways away.
+    /// What one of them tells beside a report of this gateway. When the API server answered it is believed of those alone that we know,
+    /// for who says so can make us send our gateways away. While one that we know is ahead of us, who passes reports on is a replica that
+    /// has come since, and that we cannot hear of: it is believed, too, until the API server answers us.
     pub fn heard_beside<T>(&self, node: &str, request: &Request<T>) {
         let silence = request.metadata().get(SILENCE);
         let silence = silence.and_then(|ms| ms.to_str().ok()?.parse().ok());
-        if let Some(silence_ms) = silence.filter(|_| self.knows(request.remote_addr())) {
-            self.of_aside(|aside, now_ms| aside.told(silence_ms, now_ms));
+        if let Some(silence_ms) = silence {
+            let caller = request.remote_addr().map(|it| it.ip().to_canonical());
+            let is_known = caller.is_some_and(|caller| self.knows(caller));
+            self.of_hearing(|hearing, now_ms| hearing.told(caller, is_known, silence_ms, now_ms));
         }
         let told = request.metadata().get_bin(REJECTED);
         if let Some(told) = told.and_then(|told| told.to_bytes().ok()) {
@@ -126,7 +157,7 @@ impl Peers {
         let now = Instant::now();
         let beside = Beside {
             rejected: self.rejections.borrow().to_tell(&report.node_id),
-            silence_ms: self.of_aside(|aside, now_ms| aside.silence_ms(now_ms)),
+            silence_ms: self.of_hearing(|hearing, now_ms| hearing.aside.silence_ms(now_ms)),
         };
         let mut answers = JoinSet::new();
         for (address, peer) in self.peers().iter() {
@@ -151,10 +182,7 @@ impl Peers {
     }
 
     /// Whether it is the address of one of them; from which port it calls, nobody knows.
-    fn knows(&self, caller: Option<SocketAddr>) -> bool {
-        let Some(caller) = caller.map(|it| it.ip().to_canonical()) else {
-            return false;
-        };
+    fn knows(&self, caller: IpAddr) -> bool {
         self.peers().keys().any(|peer| peer.ip() == caller)
     }
 
@@ -216,8 +244,6 @@ async fn told(channel: Channel, report: VmReport, beside: Beside) -> Option<u64>
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
-    use std::net::IpAddr;
-
     use tonic::transport::server::TcpConnectInfo;
 
     use super::*;
@@ -240,12 +266,20 @@ mod tests {
             let silence = MetadataValue::from_static(silence);
             request.metadata_mut().insert(SILENCE, silence);
             peers.heard_beside("gw", &request);
-            peers.of_aside(|aside, _| *aside != Aside::default())
+            peers.of_hearing(|hearing, _| hearing.clone())
         };
-        assert!(!told("10.0.0.3", "0"));
+        let nothing = Hearing::default();
+        assert_eq!(told("10.0.0.3", "0"), nothing);
         for wrong in ["", "-1", "now", "99999999999999999999"] {
-            assert!(!told("10.0.0.2", wrong), "{wrong}");
+            assert_eq!(told("10.0.0.2", wrong), nothing, "{wrong}");
         }
-        assert!(told("::ffff:10.0.0.2", "0"));
+        assert_ne!(told("::ffff:10.0.0.2", "0"), nothing);
+        // It is replaced while we hear nothing of that.
+        let come_since = |hearing: &Hearing| hearing.come_since.len();
+        assert_eq!(come_since(&told("10.0.0.3", "0")), 1);
+        peers.set(&BTreeSet::new());
+        assert_ne!(told("10.0.0.3", "0").aside, Aside::default());
+        peers.api_server_heard(Instant::now());
+        assert_eq!(come_since(&told("10.0.0.3", "0")), 0);
     }
 }

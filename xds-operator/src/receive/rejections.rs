@@ -28,15 +28,24 @@ pub struct Rejections {
     ours: BTreeSet<String>,
 }
 
-/// What one gateway refused.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What other replicas are told of a gateway.
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Rejected {
+struct Told {
     /// The routes, in its words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    table: Option<String>,
+    /// Of a target, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    targets: BTreeMap<String, String>,
+}
+
+/// What one gateway refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rejected {
+    /// The routes, in its words.
     pub table: Option<String>,
     /// Of a target, by name: what of it, and the gateway's words.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub targets: BTreeMap<String, BTreeMap<Kind, String>>,
 }
 
@@ -116,13 +125,13 @@ impl Rejections {
     pub fn to_tell(&self, node: &str) -> Option<Vec<u8>> {
         self.ours.get(node)?;
         let rejected = self.by_node.get(node);
-        let shortened = rejected.map_or_else(Rejected::default, |rejected| Rejected {
+        let shortened = rejected.map_or_else(Told::default, |rejected| Told {
             table: rejected.table.clone(),
             targets: rejected
                 .targets
-                .iter()
+                .keys()
                 .take(TOLD_MAX)
-                .map(|(name, refused)| (name.clone(), refused.clone()))
+                .filter_map(|name| Some((name.clone(), rejected.of_target(name)?.to_owned())))
                 .collect(),
         });
         serde_json::to_vec(&shortened)
@@ -135,8 +144,16 @@ impl Rejections {
         if self.ours.contains(node) || bytes.len() > TOLD_BYTES_MAX {
             return false;
         }
-        let Ok(rejected) = serde_json::from_slice::<Rejected>(bytes) else {
+        let Ok(told) = serde_json::from_slice::<Told>(bytes) else {
             return false;
+        };
+        // Of what kind it was, only who heard it needs to know.
+        let targets = told.targets.into_iter();
+        let rejected = Rejected {
+            table: told.table,
+            targets: targets
+                .map(|(name, text)| (name, BTreeMap::from([(Kind::Cluster, text)])))
+                .collect(),
         };
         if rejected == Rejected::default() {
             return self.by_node.remove(node).is_some();

@@ -23,7 +23,6 @@ use envoy_types::pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource as WireResource,
 };
 use prost::Name;
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::resources::{self, Resource};
@@ -39,8 +38,7 @@ const TRIALS_MAX: u32 = 64;
 const WILDCARD: &str = "*";
 
 /// A type of resource that we serve. They are offered in this order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// CDS
     Cluster,
