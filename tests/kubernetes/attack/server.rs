@@ -64,7 +64,7 @@ fn a_network_that_swallows_every_packet_is_noticed_by_watches_that_have_nothing_
                 let _ = scene.wait_other_leader(&before, NOTICED_MAX);
                 scene.change_to("after");
                 find_packets(RELAY_PORT, address);
-                scene.wait_said(&leader, "this replica serves gateways again");
+                scene.wait_said(&leader, "resolved: cannot be reached since");
                 scene.lead_probe("before");
                 scene.wait_leads(PROBE, "before");
             },
