@@ -1,8 +1,10 @@
 //! Does the filter alone, in an Envoy that somebody runs already, route by the rules in its own configuration?
 
 use std::net::SocketAddr;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use fixgw_e2e::echo::EchoEngine;
 use fixgw_e2e::fixture::Directory;
@@ -134,6 +136,52 @@ fn each_logon_goes_where_the_inline_routes_say_whole_and_once() {
     // VWAP is what a route redacts.
     let log = existing.envoy.output().bytes();
     secret::assert_absent("Envoy's log", &log, &["s3cretPass", "VWAP"]);
+}
+
+/// An engine that sends back what it gets, at a Unix socket, until its counterparty has finished.
+fn engine_at(path: &Path) -> std::thread::JoinHandle<u64> {
+    let listener = UnixListener::bind(path).unwrap();
+    std::thread::spawn(move || {
+        let (engine, _) = listener.accept().unwrap();
+        std::io::copy(&mut &engine, &mut &engine).unwrap()
+    })
+}
+
+#[test]
+fn an_engine_at_a_unix_socket_has_its_sessions_for_as_long_as_they_last() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("engine");
+    let engine = engine_at(&path);
+    let cluster = format!(
+        "clusters:\n  - name: pipe-engine\n    type: STATIC\n    connect_timeout: 1s\n    \
+         load_assignment: {{ cluster_name: pipe-engine, endpoints: [{{ lb_endpoints: [{{ endpoint: \
+         {{ address: {{ pipe: {{ path: {} }} }} }} }}] }}] }}\n",
+        path.display()
+    );
+    let (equities, algo) = (EchoEngine::start("equities"), EchoEngine::start("algo"));
+    let edits = [
+        ("clusters:\n", cluster.as_str()),
+        (
+            "{ \"value\": \"BROKER_A\" } },\n                      \"cluster\": \"equities-engine\"",
+            "{ \"value\": \"BROKER_A\" } },\n                      \"cluster\": \"pipe-engine\"",
+        ),
+        ("\"routes\": [", "\"connectTimeoutMs\": 300, \"routes\": ["),
+    ];
+    let existing = Existing::start(&tool::filter(), [&equities, &algo], &edits);
+    let logon = fix::logon("FIX.4.4", "BROKER_A", "VENUE", &[]);
+    let mut client = existing.log_on("127.0.0.1", &logon);
+    assert_eq!(client.take(logon.len()), logon);
+    // Longer than anybody is tried for.
+    let begun = Instant::now();
+    let mut sent = logon.len();
+    while begun.elapsed() < Duration::from_secs(1) {
+        client.send(b"on and on");
+        assert_eq!(client.take(9), b"on and on");
+        sent += 9;
+    }
+    client.finish();
+    assert_eq!(client.take_to_end(), b"");
+    assert_eq!(engine.join().unwrap(), sent as u64);
 }
 
 #[test]
