@@ -196,9 +196,9 @@ impl Rejections {
 mod tests {
     use super::*;
 
-    fn refused(name: &str) -> Happened {
+    fn refused(kind: Kind, name: &str) -> Happened {
         Happened::Rejected {
-            kind: Kind::Cluster,
+            kind,
             names: vec![name.to_owned()],
             text: "no".to_owned(),
             follows: Follows::NotSentAgain,
@@ -216,45 +216,27 @@ mod tests {
             follows: Follows::SentInParts,
         };
         assert!(!hears.observe("gw", &in_parts));
-        assert!(hears.observe("gw", &refused("bad")));
-        let mended = |name: &str| Happened::Mended {
-            kind: Kind::Cluster,
+        assert!(hears.observe("gw", &refused(Kind::Cluster, "bad")));
+        let mended = |kind, name: &str| Happened::Mended {
+            kind,
             names: vec![name.to_owned()],
         };
-        assert!(!hears.observe("gw", &mended("good")));
+        assert!(!hears.observe("gw", &mended(Kind::Cluster, "good")));
         let targets = |rejections: &Rejections| {
             let rejected = rejections.of("gw").cloned().unwrap_or_default();
             rejected.targets.into_keys().collect::<Vec<_>>()
         };
         assert_eq!(targets(&hears), ["bad"]);
-        let of_endpoints = |happened: Happened| match happened {
-            Happened::Rejected {
-                names,
-                text,
-                follows,
-                ..
-            } => Happened::Rejected {
-                kind: Kind::Endpoints,
-                names,
-                text,
-                follows,
-            },
-            Happened::Mended { names, .. } => Happened::Mended {
-                kind: Kind::Endpoints,
-                names,
-            },
-            other => other,
-        };
         // Something else of the same target.
-        assert!(!hears.observe("gw", &of_endpoints(mended("bad"))));
-        assert!(hears.observe("gw", &of_endpoints(refused("bad"))));
-        assert!(hears.observe("gw", &mended("bad")));
+        assert!(!hears.observe("gw", &mended(Kind::Endpoints, "bad")));
+        assert!(hears.observe("gw", &refused(Kind::Endpoints, "bad")));
+        assert!(hears.observe("gw", &mended(Kind::Cluster, "bad")));
         assert_eq!(targets(&hears), ["bad"]);
-        assert!(hears.observe("gw", &of_endpoints(mended("bad"))));
+        assert!(hears.observe("gw", &mended(Kind::Endpoints, "bad")));
         assert_eq!(targets(&hears), Vec::<String>::new());
         // A target that is gone is not refused, whatever was.
-        hears.observe("gw", &refused("bad"));
-        hears.observe("gw", &of_endpoints(refused("bad")));
+        hears.observe("gw", &refused(Kind::Cluster, "bad"));
+        hears.observe("gw", &refused(Kind::Endpoints, "bad"));
         let removed = Happened::Removed {
             clusters: vec!["bad".to_owned()],
         };
@@ -267,7 +249,7 @@ mod tests {
         let (mut hears, mut leads) = (Rejections::default(), Rejections::default());
         assert!(hears.to_tell("gw").is_none(), "it asks another");
         hears.connected("gw");
-        hears.observe("gw", &refused(RESOURCE_ROUTES));
+        hears.observe("gw", &refused(Kind::Cluster, RESOURCE_ROUTES));
         let told = hears.to_tell("gw").unwrap_or_default();
         assert!(leads.heard("gw", &told));
         assert!(!leads.heard("gw", &told), "no news");
