@@ -405,18 +405,16 @@ impl Speaker {
         }
     }
 
-    /// Passes on a line that another part of the gateway wrote in [`Form::Both`].
-    pub fn relay(&self, line: String, severity: Option<&str>, text: Option<&str>) {
-        match (self.form, text) {
-            (Form::Json | Form::Both, _) => self.put(line),
-            (Form::Text, None) => {}
-            (Form::Text, Some(text)) => self.put(match severity {
-                Some(severity) if self.colour => {
-                    let painted = format!("{}{severity}\x1b[0m", paint(severity));
-                    text.replacen(severity, &painted, 1)
-                }
-                _ => text.to_owned(),
-            }),
+    /// Passes on a line that another part of the gateway wrote in [`Form::Both`], and what stands in it for people; empty: nothing does.
+    pub fn relay(&self, line: String, severity: &str, text: &str) {
+        match self.form {
+            Form::Json | Form::Both => self.put(line),
+            Form::Text if text.is_empty() => {}
+            Form::Text if self.colour && !severity.is_empty() => {
+                let painted = format!("{}{severity}\x1b[0m", paint(severity));
+                self.put(text.replacen(severity, &painted, 1));
+            }
+            Form::Text => self.put(text.to_owned()),
         }
     }
 

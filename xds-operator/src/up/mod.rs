@@ -429,10 +429,8 @@ impl<'a> Gateway<'a> {
         if said.event == "applied" {
             self.applied = said.revision;
         }
-        let (severity, text) = (said.severity.as_ref(), said.text.as_ref());
-        let some = |text: &&str| !text.is_empty();
-        let (severity, text) = (Some(severity).filter(some), Some(text).filter(some));
-        self.voice.relay(line.to_owned(), severity, text);
+        self.voice
+            .relay(line.to_owned(), &said.severity, &said.text);
     }
 
     async fn look_at_certificates(&mut self) -> Result<(), UpError> {
