@@ -1,7 +1,7 @@
 //! What does the control plane keep in a cluster, beside what people write there? The published table, who may write it, and what
 //! is said of each object in its status.
 
-mod client;
+pub(crate) mod client;
 pub mod events;
 pub mod lease;
 pub mod pause;

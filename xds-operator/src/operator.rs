@@ -93,9 +93,7 @@ async fn operate(args: &OperatorArgs) -> Result<(), OperatorError> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let namespaces = Namespaces::try_from(args.watch_namespaces.clone())?;
-    // Whoever asks, and whoever watches, waits for no answer for ever.
     let client = kubernetes::connect(args.context.as_deref()).await?;
-    let client = cluster::listened(client, || std::future::ready(()));
     let speaker = Speaker::start(args.output);
     let probes = listen(args.probes, "--probes").await?;
     let health = Arc::new(Health::default());

@@ -16,11 +16,12 @@ use kube::{Api, Client, ResourceExt as _};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::client::listened;
 use super::{Patience, watch_config};
 use crate::message::Message;
 use crate::receive::peers::Peers;
+use crate::source::kubernetes::Watch;
 use crate::source::kubernetes::trouble::{Cause, Now, Troubles};
-use crate::source::kubernetes::{Watch, listened};
 use crate::wait::{at, millis, tell_another};
 use crate::world::{Kind, SERVICE_NAME_LABEL};
 

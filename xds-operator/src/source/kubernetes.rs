@@ -9,16 +9,12 @@ mod read;
 pub(crate) mod trouble;
 
 use std::collections::BTreeSet;
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use http_body_util::BodyExt as _;
-use hyper::{Request, Response};
 use jiff::Timestamp;
 use kube::Api;
-use kube::client::Body;
 use kube::runtime::utils::StreamBackoff;
 use kube::runtime::watcher;
 use tokio::sync::{mpsc, watch};
@@ -30,6 +26,7 @@ use self::gather::{Gathered, Gathers, Listing, Step, Targets};
 use self::read::Watched;
 use self::trouble::{Cause, Now, Troubles};
 use crate::api::{self, FIXSessionSpec};
+use crate::kubernetes::client::listened;
 use crate::kubernetes::{Patience, watch_config};
 use crate::message::Message;
 use crate::wait::{at, millis, tell_another};
@@ -40,8 +37,6 @@ use crate::world::{EndpointSlice, ObjectName, Objects, Service};
 pub const NAMESPACES_MAX: usize = 100;
 /// Objects of one page of a list, as kubectl and client-go have it: larger ones take memory, smaller ones take time.
 const PAGE_OBJECTS_MAX: u32 = 500;
-/// How long a page of a list, or the beginning of a watch, may take.
-const ANSWER_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Changes on their way from the watches. Beyond it they wait, and in the end the API server does.
 const QUEUE_MAX: usize = 64;
 
@@ -284,48 +279,6 @@ async fn pass_on<F: Gathers>(
             return;
         }
     }
-}
-
-/// A client that tells when a watch has begun, which the watcher keeps to itself until something changes, and that does not wait
-/// for ever for an answer.
-pub(crate) fn listened<F>(
-    client: kube::Client,
-    begun: impl Fn() -> F + Clone + Send + 'static,
-) -> kube::Client
-where
-    F: Future<Output = ()> + Send,
-{
-    let namespace = client.default_namespace().to_owned();
-    let service = tower::service_fn(move |request: Request<Body>| {
-        let (client, begun) = (client.clone(), begun.clone());
-        async move {
-            let parameters = request.uri().query().unwrap_or_default();
-            let is_watch = parameters.split('&').any(|it| it == "watch=true");
-            let answer = async {
-                let answer = client.send(request).await?;
-                if is_watch {
-                    return Ok(answer);
-                }
-                // The whole page, for which the library would wait without a bound.
-                let (head, body) = answer.into_parts();
-                let page = body.collect().await?.to_bytes();
-                Ok(Response::from_parts(head, Body::from(page)))
-            };
-            let answer: Result<Response<Body>, tower::BoxError> =
-                match tokio::time::timeout(ANSWER_WAIT_MAX, answer).await {
-                    Ok(answer) => answer,
-                    Err(_) => Err(Box::new(io::Error::new(
-                        io::ErrorKind::TimedOut,
-                        format!("no answer within {} s", ANSWER_WAIT_MAX.as_secs()),
-                    ))),
-                };
-            if is_watch && answer.as_ref().is_ok_and(|it| it.status().is_success()) {
-                begun().await;
-            }
-            answer
-        }
-    });
-    kube::Client::new(service, namespace)
 }
 
 #[cfg(test)]
