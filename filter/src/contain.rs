@@ -1,7 +1,8 @@
 //! What happens when the filter itself fails? One connection closes, and nothing else.
 //!
 //! INVARIANT: every callback from Envoy that runs code of ours does so inside [`contained`]. A panic that left a
-//! callback would take the whole VM with it, and every session of its worker.
+//! callback would take the whole VM with it, and every session of its worker. (But for the two comparisons of [`crate::passing`], which
+//! cannot panic.)
 //!
 //! Never prints a panic's message: it may have been made from a field's value. Its place in the source is enough.
 

@@ -1,43 +1,26 @@
-//! Whose bytes pass without a look? Nearly all calls of Envoy are for them, so they come before everything, the SDK's look for their
-//! context too.
+//! How do the bytes of decided connections pass without the SDK? Nearly all calls of Envoy are for them, so they come before everything,
+//! the SDK's look for their context too.
 //!
-//! INVARIANT: a connection stands here only from its decision until its context is forgotten. Who is not found is looked at, which
-//! comes to the same.
+//! INVARIANT: a connection passes here only from its decision until its context is forgotten.
 
-use std::cell::Cell;
-
+use fixgw_core::passing::Passing;
 use proxy_wasm::types::Action;
 
-/// Places, 64 KiB in all. A connection has one, by its context's number, and Envoy numbers them one after the other; where another one
-/// stands already, it goes without.
+/// Places, 64 KiB in all.
 const PLACES: usize = 16 * 1_024;
 
 thread_local! {
-    /// The contexts' numbers. Envoy begins with 1.
-    static PASSING: [Cell<u32>; PLACES] = const { [const { Cell::new(0) }; PLACES] };
+    static PASSING: Passing<PLACES> = const { Passing::new() };
 }
 
-fn with_place<T>(id: u32, what: impl FnOnce(&Cell<u32>) -> T) -> Option<T> {
-    let place = usize::try_from(id).ok()? % PLACES;
-    PASSING.with(|all| all.get(place).map(what))
-}
-
-/// From now on its bytes pass.
+/// From now on the bytes of the connection with this context pass, if its place is free.
 pub(crate) fn begin(id: u32) {
-    with_place(id, |place| {
-        if place.get() == 0 {
-            place.set(id);
-        }
-    });
+    PASSING.with(|passing| passing.begin(id));
 }
 
 /// From now on they are looked at.
 pub(crate) fn end(id: u32) {
-    with_place(id, |place| {
-        if place.get() == id {
-            place.set(0);
-        }
-    });
+    PASSING.with(|passing| passing.end(id));
 }
 
 #[allow(
@@ -45,7 +28,7 @@ pub(crate) fn end(id: u32) {
     reason = "the SDK's callback is found by its name, and ours is exported in its place"
 )]
 mod callback {
-    use super::{Action, with_place};
+    use super::{Action, PASSING};
 
     unsafe extern "C" {
         safe fn proxy_on_downstream_data(id: u32, size: usize, end: bool) -> Action;
@@ -54,7 +37,7 @@ mod callback {
     /// Envoy calls this. The end of the counterparty's bytes is always looked at.
     #[unsafe(no_mangle)]
     extern "C" fn fixgw_on_downstream_data(id: u32, size: usize, end: bool) -> Action {
-        if !end && id != 0 && with_place(id, |place| place.get() == id) == Some(true) {
+        if !end && PASSING.with(|passing| passing.holds(id)) {
             return Action::Continue;
         }
         proxy_on_downstream_data(id, size, end)

@@ -135,6 +135,9 @@ impl StreamContext for Stream {
             Phase::Passing => {
                 if end {
                     contained("a half-close", || self.finished());
+                } else {
+                    // Another one had its place so far: that one may have gone.
+                    passing::begin(self.id);
                 }
                 return Action::Continue;
             }

@@ -23,6 +23,7 @@ pub mod moves;
 pub mod names;
 pub mod otlp;
 pub mod outbox;
+pub mod passing;
 pub mod path;
 pub mod range;
 pub mod readiness;
