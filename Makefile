@@ -32,7 +32,7 @@ images: build ## the file trees of the container images, in target/images; docs/
 bench: ## what the gateway's parts cost by themselves: ratios, into docs/benchmarks; half an hour (BENCH_SCALE=quick: some minutes)
 	@scripts/bench
 
-bench-peers: ## the gateway beside HAProxy, nginx and plain Envoy: ratios, into docs/benchmarks; about 15 minutes (BENCH_SCALE=quick: five)
+bench-peers: ## the gateway beside HAProxy, nginx and plain Envoy: ratios, into docs/benchmarks; about half an hour (BENCH_SCALE=quick: five minutes)
 	@scripts/bench-peers
 
 bench-check: ## which ratios of both have moved since the committed figures by more than the noise; about ten minutes

@@ -6,24 +6,21 @@
 use std::path::Path;
 use std::time::Duration;
 
-/// Processor time of these processes so far. One that has ended has none.
+/// Processor time of these processes so far.
+///
+/// # Panics
+/// One of them has ended: what it used would be missing.
 #[must_use]
 pub fn of_processes(pids: &[u32]) -> Duration {
-    pids.iter().map(|pid| of_tasks(*pid)).sum()
+    let of =
+        |pid: &u32| of_tasks(*pid).expect("the processes of a subject run while it is looked at");
+    pids.iter().map(of).sum()
 }
 
-fn of_tasks(pid: u32) -> Duration {
-    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
-        return Duration::ZERO;
-    };
+fn of_tasks(pid: u32) -> Option<Duration> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;
     let tasks = tasks.filter_map(Result::ok);
-    tasks.map(|task| ran(&task.path())).sum()
-}
-
-/// Processor time of this thread so far.
-#[must_use]
-pub fn of_this_thread() -> Duration {
-    ran(Path::new("/proc/thread-self"))
+    Some(tasks.map(|task| ran(&task.path())).sum())
 }
 
 fn ran(task: &Path) -> Duration {
@@ -53,10 +50,10 @@ fn idle_of(all: &str, core: usize) -> Duration {
     Duration::from_millis(10 * hundredths)
 }
 
-/// Processor time so far of everybody in these namespaces: the comparison itself and all subjects.
+/// Processor time so far of everybody in these namespaces: the comparison itself and all subjects. One that has ended has none.
 #[must_use]
 pub fn of_everybody_here() -> Duration {
-    of_processes(&all())
+    all().into_iter().filter_map(of_tasks).sum()
 }
 
 /// Memory of these processes in KiB, what they share counted once (PSS).

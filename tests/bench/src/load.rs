@@ -4,7 +4,8 @@
 //! `connections` says how connections come, `messages` when which message is sent, `client` and `engine` are the two ends of a
 //! connection, `seen` is what is counted.
 //!
-//! While messages are timed the thread never sleeps: it has a processor of its own, and its waking up would be in every figure.
+//! While messages and connections are timed the thread never sleeps: it has a processor of its own, and its waking up would be in every
+//! figure; whoever sends to one that sleeps pays for it.
 
 mod client;
 mod connections;
@@ -37,7 +38,7 @@ use engine::End;
 use slots::Slots;
 use socket::Who;
 
-/// How many engines there are. The rules spread counterparties over them.
+/// How many engines there are behind a subject. The rules spread counterparties over them.
 pub const ENGINES: usize = 4;
 /// What one look at the sockets brings at most.
 const READY_MAX: usize = 1_024;
@@ -73,6 +74,10 @@ pub struct Load {
     message: Vec<u8>,
     trips: Vec<Trip>,
     seen: Seen,
+    /// Nanoseconds in which it slept.
+    slept: u64,
+    /// Nanoseconds in which it had something to do.
+    worked: u64,
     routes: bool,
     /// Whether the next message goes when one is back.
     answers: bool,
@@ -92,7 +97,7 @@ impl Load {
     pub fn begin() -> Self {
         let poll = epoll::create(epoll::CreateFlags::CLOEXEC).expect("Linux has epoll");
         let engines: Vec<(Socket, SocketAddr)> =
-            (0..ENGINES).map(|_| engine::listening()).collect();
+            (0..=ENGINES).map(|_| engine::listening()).collect();
         for (place, (socket, _)) in engines.iter().enumerate() {
             let data = Who::Engine(place).data();
             epoll::add(&poll, socket, data, EventFlags::IN).expect("a listener can be watched");
@@ -110,6 +115,8 @@ impl Load {
             message: Vec::new(),
             trips: Vec::new(),
             seen: Seen::default(),
+            slept: 0,
+            worked: 0,
             routes: false,
             answers: false,
             server,
@@ -120,7 +127,15 @@ impl Load {
     /// Where the engines listen.
     #[must_use]
     pub fn engines(&self) -> Vec<SocketAddr> {
-        self.engines.iter().map(|(_, address)| *address).collect()
+        let engines = self.engines.iter().take(ENGINES);
+        engines.map(|(_, address)| *address).collect()
+    }
+
+    /// Where one more listens, for connections with no subject between: theirs take no ports away from those of the subjects.
+    #[must_use]
+    pub fn direct(&self) -> SocketAddr {
+        let (_, address) = self.engines.last().expect("there is one");
+        *address
     }
 
     /// Nanoseconds since the load began.
@@ -156,23 +171,33 @@ impl Load {
         live
     }
 
-    /// Looks once at the sockets, for so long at most. Says how long it waited, if there was something.
-    fn turn(&mut self, wait: Option<Duration>) -> Option<u64> {
-        let wait = wait.and_then(|wait| Timespec::try_from(wait).ok());
+    /// Time so far in which the thread had something to do, while messages or connections were timed.
+    #[must_use]
+    pub const fn worked(&self) -> Duration {
+        Duration::from_nanos(self.worked)
+    }
+
+    /// A turn of a load that is timed: `begun` is when it began, and `has_sent` whether something was sent since.
+    fn timed_turn(&mut self, wait: Duration, begun: u64, has_sent: bool) {
+        let slept = self.slept;
+        if self.turn(wait) || has_sent {
+            self.worked += self.now() - begun - (self.slept - slept);
+        }
+    }
+
+    /// Looks once at the sockets, for so long at most. Says whether there was something.
+    fn turn(&mut self, wait: Duration) -> bool {
         let mut events = Vec::with_capacity(READY_MAX);
+        let timeout = Timespec::try_from(wait).expect("a wait is short");
         let before = self.now();
-        match epoll::wait(&self.poll, spare_capacity(&mut events), wait.as_ref()) {
+        match epoll::wait(&self.poll, spare_capacity(&mut events), Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => panic!("sockets cannot be waited for: {error}"),
         }
-        if events.is_empty() {
-            return None;
+        if !wait.is_zero() {
+            self.slept += self.now() - before;
         }
-        let slept = if wait.is_some_and(|wait| wait.tv_sec > 0 || wait.tv_nsec > 0) {
-            self.now() - before
-        } else {
-            0
-        };
+        let has_come = !events.is_empty();
         for event in &events {
             // A packed struct: no reference to what is in it.
             let (flags, data) = (event.flags, event.data);
@@ -200,7 +225,7 @@ impl Load {
         }
         self.clients.settle();
         self.ends.settle();
-        Some(slept)
+        has_come
     }
 }
 

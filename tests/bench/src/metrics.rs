@@ -98,6 +98,8 @@ pub const MEMORY: Metric<'static> = compared("memory", "MiB");
 pub const MEMORY_NOT_ENVOY: Metric<'static> = alone("of it not Envoy's", "MiB");
 /// Memory that each session adds.
 pub const PER_SESSION: Metric<'static> = compared("memory per session", "KiB");
+/// Processor time without sessions.
+pub const IDLE_CPU: Metric<'static> = alone("CPU with no session", "% of a core");
 /// From the change until the new counterparty's Logon is answered.
 pub const APPLIED: Metric<'static> = alone("until applied", "ms");
 /// The longest round trip with no change.

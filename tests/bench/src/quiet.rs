@@ -14,7 +14,7 @@ const OTHERS_MAX: f64 = 0.15;
 /// How long the comparison waits for others to have done, before such a round.
 const OTHERS_WAIT_MAX: Duration = Duration::from_secs(15);
 /// How long it waits so, and makes rounds again, in all; from then on rounds stay as they are.
-const AGAIN_MAX: Duration = Duration::from_mins(1);
+const AGAIN_MAX: Duration = Duration::from_mins(3);
 /// How long it looks at a time, while it waits.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -25,6 +25,8 @@ pub struct Disturbed {
     pub again: usize,
     /// So many were not.
     pub stayed: usize,
+    /// So many rounds there were in all.
+    pub rounds: usize,
 }
 
 /// Who has used the processors of the comparison so far.
@@ -85,9 +87,11 @@ impl Quiet {
     /// Whether a round that began then is to be made again; if so, others have done by now, or were waited for in vain.
     pub(crate) fn wants_again(&mut self, before: &Used) -> bool {
         if before.others_until(&self.begin()) <= OTHERS_MAX {
+            self.disturbed.rounds += 1;
             return false;
         }
         if !self.repeats || self.spent > AGAIN_MAX {
+            self.disturbed.rounds += 1;
             self.disturbed.stayed += 1;
             return false;
         }

@@ -189,8 +189,8 @@ fn facts_table(facts: &Facts) -> String {
     row(
         "others used the machine",
         format!(
-            "in {} rounds, which were made again; in {} that were not",
-            facts.disturbed.again, facts.disturbed.stayed
+            "in {} of {} rounds; {} more were made again for it",
+            facts.disturbed.stayed, facts.disturbed.rounds, facts.disturbed.again
         ),
     );
     for (name, version) in versions(&facts.kinds) {

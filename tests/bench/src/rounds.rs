@@ -20,6 +20,8 @@ pub(crate) struct Bench {
     pub(crate) kinds: Vec<Kind>,
     pub(crate) figures: Figures<'static>,
     pub(crate) quiet: Quiet,
+    /// Those that a round is done with. They end after it: what they used would be taken for others' when they are gone.
+    pub(crate) leaving: Vec<Subject>,
     pub(crate) begun: Instant,
 }
 
@@ -66,7 +68,9 @@ impl Bench {
         let made = loop {
             let before = self.quiet.begin();
             let made = make(self);
-            if !self.quiet.wants_again(&before) {
+            let again = self.quiet.wants_again(&before);
+            self.leaving.clear();
+            if !again {
                 break made;
             }
         };

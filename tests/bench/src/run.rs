@@ -39,6 +39,7 @@ impl Run {
             kinds,
             figures: Figures::default(),
             quiet: Quiet::on(cores, scale.repeats),
+            leaving: Vec::new(),
             scale,
             begun: Instant::now(),
         })
@@ -65,10 +66,7 @@ impl Run {
         if wants(START) {
             start::measure(&mut bench);
         }
-        if [MESSAGES, MESSAGES_TLS, CONNECTS_TLS, STORM]
-            .into_iter()
-            .any(wants)
-        {
+        if [MESSAGES, MESSAGES_TLS, STORM].into_iter().any(wants) {
             let subjects = bench.started(RULES);
             if wants(MESSAGES) {
                 messages::measure(&mut bench, &subjects, false);
@@ -76,18 +74,17 @@ impl Run {
             if wants(MESSAGES_TLS) {
                 messages::measure(&mut bench, &subjects, true);
             }
-            if wants(CONNECTS_TLS) {
-                connects::measure(&mut bench, &subjects, RULES, true);
-            }
             if wants(STORM) {
                 storm::measure(&mut bench, &subjects);
             }
         }
         if wants(CONNECTS) {
             for rules in bench.scale.rules.clone() {
-                let subjects = bench.started(rules);
-                connects::measure(&mut bench, &subjects, rules, false);
+                connects::measure(&mut bench, rules, false);
             }
+        }
+        if wants(CONNECTS_TLS) {
+            connects::measure(&mut bench, RULES, true);
         }
         if wants(CHANGE) {
             change::measure(&mut bench);

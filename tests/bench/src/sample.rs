@@ -58,7 +58,7 @@ impl<'s> Watch<'s> {
             self.looks.push(Look {
                 cpu: cpu::of_processes(&pids),
                 envoy: cpu::of_processes(&self.subject.part(true)),
-                own: cpu::of_this_thread(),
+                own: load.worked(),
                 idle: cpu::idle(self.cores),
                 at: Instant::now(),
                 done: load.done(),
@@ -94,7 +94,7 @@ pub(crate) struct Spent {
     cpu: Duration,
     /// Of it, Envoy's.
     envoy: Duration,
-    /// The generator's own.
+    /// In which the generator had something to do.
     own: Duration,
     /// Nobody's, of the subject's processors.
     idle: Duration,
@@ -126,7 +126,7 @@ impl Spent {
         (self.kind != Kind::Direct).then(|| self.share(self.cpu))
     }
 
-    /// How full the generator's processor was, %.
+    /// How much of that time the generator had something to do, %.
     pub(crate) fn own_share(&self) -> f64 {
         self.share(self.own)
     }

@@ -44,12 +44,12 @@ pub struct Scale {
 }
 
 impl Scale {
-    /// What the committed figures are made with: about a quarter of an hour.
+    /// What the committed figures are made with: about half an hour.
     #[must_use]
     pub fn full() -> Self {
         Self {
-            rounds: 3,
-            window: Duration::from_millis(900),
+            rounds: 5,
+            window: Duration::from_secs(1),
             sessions_tls: vec![1, 16, 256, 2_000],
             warm: Duration::from_millis(300),
             settle: Duration::from_secs(2),
@@ -58,7 +58,7 @@ impl Scale {
             rules: vec![10, 1_000, 10_000],
             storm: 5_000,
             starts: 3,
-            changes: 2,
+            changes: 3,
             change_rules: 10_000,
             subjects: Kind::ALL.to_vec(),
             repeats: true,
@@ -71,6 +71,7 @@ impl Scale {
     pub fn quick() -> Self {
         Self {
             rounds: 3,
+            starts: 1,
             window: Duration::from_millis(700),
             sizes: vec![150],
             sessions: vec![16, 256],

@@ -51,7 +51,7 @@ pub fn ratios(rounds: &Rounds, to: &Rounds) -> impl Iterator<Item = f64> {
     })
 }
 
-/// The value below which this part of them lies, by the nearest rank; 0 of none. They are in order.
+/// The value below which this part of them lies, by the nearest rank; none of none. They are in order.
 #[must_use]
 #[allow(
     clippy::cast_possible_truncation,
@@ -59,10 +59,10 @@ pub fn ratios(rounds: &Rounds, to: &Rounds) -> impl Iterator<Item = f64> {
     clippy::cast_precision_loss,
     reason = "a rank among some million values"
 )]
-pub fn percentile(sorted: &[u64], part: f64) -> u64 {
+pub fn percentile(sorted: &[u64], part: f64) -> Option<u64> {
     let rank = (sorted.len() as f64 * part).ceil() as usize;
     let place = rank.clamp(1, sorted.len().max(1)) - 1;
-    sorted.get(place).copied().unwrap_or(0)
+    sorted.get(place).copied()
 }
 
 #[cfg(test)]
@@ -96,10 +96,10 @@ mod tests {
     #[test]
     fn percentiles_are_values_that_were_seen() {
         let values: Vec<u64> = (1..=1_000).collect();
-        assert_eq!(percentile(&values, 0.5), 500);
-        assert_eq!(percentile(&values, 0.999), 999);
-        assert_eq!(percentile(&values, 1.0), 1_000);
-        assert_eq!(percentile(&[5], 0.5), 5);
-        assert_eq!(percentile(&[], 0.5), 0);
+        assert_eq!(percentile(&values, 0.5), Some(500));
+        assert_eq!(percentile(&values, 0.999), Some(999));
+        assert_eq!(percentile(&values, 1.0), Some(1_000));
+        assert_eq!(percentile(&[5], 0.5), Some(5));
+        assert_eq!(percentile(&[], 0.5), None);
     }
 }

@@ -19,6 +19,7 @@ use fixgw_e2e::socket::unused_port;
 use fixgw_e2e::tls::{Authority, GATEWAY};
 use fixgw_e2e::tool;
 use rustix::process::{Resource, Signal, getrlimit};
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
@@ -255,7 +256,8 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// A new one. TLS 1.3, no resumption: each connection pays for its handshake.
+    /// A new one. TLS 1.3, one group and one suite, which all have: a subject's choice among several would be compared with another one's. No
+    /// resumption: each connection pays for its handshake.
     #[must_use]
     pub fn new() -> Arc<Self> {
         let authority = Authority::new("bench");
@@ -265,7 +267,11 @@ impl Identity {
         roots
             .add(root.expect("our own PEM"))
             .expect("a CA can be trusted");
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(CryptoProvider {
+            cipher_suites: vec![ring::cipher_suite::TLS13_AES_128_GCM_SHA256],
+            kx_groups: vec![ring::kx_group::X25519],
+            ..ring::default_provider()
+        });
         let config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
             .expect("ring has TLS 1.3")
@@ -318,7 +324,7 @@ impl Subject {
         };
         subject.write_files();
         if kind == Kind::Direct {
-            subject.plain = setting.engines[0];
+            subject.plain = load.direct();
             return (subject, Duration::ZERO);
         }
         let begun = Instant::now();
@@ -454,6 +460,15 @@ impl Subject {
             .enumerate()
             .map(upstream)
             .collect();
+        let endpoint = |engine: &SocketAddr| {
+            format!(
+                "{{ endpoint: {{ address: {{ socket_address: {{ address: {}, port_value: {} }} }} }} }}",
+                engine.ip(),
+                engine.port()
+            )
+        };
+        let endpoints: Vec<String> = self.setting.engines.iter().map(endpoint).collect();
+        let endpoints = endpoints.join(", ");
         let modules = nginx();
         let modules = modules
             .parent()
@@ -482,7 +497,7 @@ impl Subject {
             ("@PORT_TLS@", self.secure.port().to_string()),
             ("@LISTENER@", tuning.listener().to_owned()),
             ("@PINNED@", (tuning == Tuning::TwoPinned).to_string()),
-            ("@ENGINE@", self.setting.engines[0].port().to_string()),
+            ("@ENDPOINTS@", endpoints),
         ];
         edits.iter().fold(text.to_owned(), |text, (name, value)| {
             text.replace(name, value)

@@ -33,7 +33,8 @@ pub(super) enum Purpose {
 pub(super) struct Client {
     stream: TcpStream,
     tls: Option<Box<ClientConnection>>,
-    purpose: Purpose,
+    pub(super) purpose: Purpose,
+    /// When the connection was due.
     begun: u64,
     pub(super) is_live: bool,
     /// What came before the answer to the Logon was whole.
@@ -47,14 +48,14 @@ pub(super) struct Client {
 }
 
 impl Load {
-    /// Begins a connection; `None`: it is refused at once.
+    /// Begins a connection that was due then; `None`: it is refused at once.
     pub(super) fn connect(
         &mut self,
         target: &Target,
         logon: &[u8],
         purpose: Purpose,
+        due: u64,
     ) -> Option<usize> {
-        let begun = self.now();
         let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None)
             .and_then(|socket| socket.set_tcp_nodelay(true).map(|()| socket))
             .expect("a socket can be made: are there files enough?");
@@ -89,7 +90,7 @@ impl Load {
                 stream,
                 tls,
                 purpose,
-                begun,
+                begun: due,
                 is_live: false,
                 answer: Vec::new(),
                 due: VecDeque::new(),
@@ -213,7 +214,9 @@ impl Load {
             if client.answer.len() < wanted.len() {
                 return Some(());
             }
-            self.seen.answered.push((client.begun, now));
+            let due = client.begun;
+            let took = now.saturating_sub(due);
+            self.seen.answered.push(Trip { due, took });
             if client.purpose == Purpose::Visit {
                 drop(self.clients.take(place));
                 return Some(());

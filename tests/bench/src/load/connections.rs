@@ -28,19 +28,20 @@ impl Load {
         self.routes = target.routes;
         let start = self.now();
         let end = start + nanos(SETTLE_MAX);
-        let before = (self.seen.answered.len(), self.seen.refused);
-        let done = |load: &Self| load.seen.answered.len() - before.0 + load.seen.refused - before.1;
+        let first = (self.seen.answered.len(), self.seen.refused);
+        let done = |load: &Self| load.seen.answered.len() - first.0 + load.seen.refused - first.1;
         let mut begun = 0;
         let mut last = start;
         while done(self) < count && self.now() < end {
+            let (now, before) = (self.now(), begun);
             while begun < count && begun < done(self) + at_a_time {
-                let logon = self.logon(begun % rules);
-                let place = self.connect(target, &logon, Purpose::Session);
+                let (logon, now) = (self.logon(begun % rules), self.now());
+                let place = self.connect(target, &logon, Purpose::Session, now);
                 self.sessions.extend(place);
                 begun += 1;
             }
             let known = self.seen.answered.len();
-            self.turn(Some(Duration::from_millis(100)));
+            self.timed_turn(Duration::ZERO, now, begun > before);
             if self.seen.answered.len() > known {
                 last = self.now();
             }
@@ -67,52 +68,55 @@ impl Load {
             if now - start >= nanos(length) {
                 break;
             }
-            let mut next = |load: &mut Self| {
+            let before = begun;
+            let mut next = |load: &mut Self, due| {
                 let logon = load.logon(begun % rules);
-                load.connect(target, &logon, Purpose::Visit);
+                load.connect(target, &logon, Purpose::Visit, due);
                 begun += 1;
             };
-            let wait = match pace {
+            match pace {
                 Pace::PerSecond(count) => {
                     while due <= now {
-                        next(self);
+                        next(self, due);
                         due += 1_000_000_000 / u64::from(count);
                     }
-                    Duration::from_nanos(due.saturating_sub(self.now()))
                 }
                 Pace::AtATime(count) => {
                     while under_way(self) < count {
-                        next(self);
+                        let now = self.now();
+                        next(self, now);
                     }
-                    Duration::from_millis(1)
                 }
-            };
-            self.turn(Some(wait));
+            }
+            self.timed_turn(Duration::ZERO, now, begun > before);
             hook(self, now - start);
         }
         let length = self.now() - start;
         hook(self, length);
         let end = self.now() + nanos(DRAIN_MAX);
         while under_way(self) > 0 && self.now() < end {
-            self.turn(Some(Duration::from_millis(10)));
+            self.turn(Duration::from_millis(10));
         }
+        // They count here, and not where the next subject is measured.
+        self.seen.refused += self.clients.drop_all(|it| it.purpose == Purpose::Visit);
         self.quiet();
     }
 
     /// One more connection that logs on and goes, by a CompID of its own. It is waited for by whoever looks at what was seen.
     pub fn ask(&mut self, target: &Target, sender: &str) {
         let logon = text::logon(sender);
-        self.connect(target, &logon, Purpose::Visit);
+        let now = self.now();
+        self.connect(target, &logon, Purpose::Visit, now);
     }
 
     /// Whether a Logon is answered now.
     pub fn is_answered(&mut self, target: &Target, within: Duration) -> bool {
         let before = (self.seen.answered.len(), self.seen.refused);
-        let logon = self.logon(0);
-        let place = self.connect(target, &logon, Purpose::Visit);
+        let (logon, now) = (self.logon(0), self.now());
+        let place = self.connect(target, &logon, Purpose::Visit, now);
         let end = self.now() + nanos(within);
         while (self.seen.answered.len(), self.seen.refused) == before && self.now() < end {
-            self.turn(Some(Duration::from_millis(1)));
+            self.turn(Duration::from_millis(1));
         }
         let answered = self.seen.answered.len() > before.0;
         if !answered && let Some(place) = place {
@@ -124,7 +128,7 @@ impl Load {
     /// Ends all sessions, and waits until the engines have heard of it.
     pub fn leave(&mut self) {
         self.sessions.clear();
-        self.clients.clear();
+        self.clients.drop_all(|_| true);
         self.quiet();
         self.seen.lost = 0;
     }
@@ -133,14 +137,14 @@ impl Load {
     fn quiet(&mut self) {
         let end = self.now() + nanos(DRAIN_MAX);
         while self.ends.count() > self.sessions.len() && self.now() < end {
-            self.turn(Some(Duration::from_millis(10)));
+            self.turn(Duration::from_millis(10));
         }
     }
 
     /// The engines forget what they have: of a subject that is gone.
     pub fn forget(&mut self) {
         self.leave();
-        self.ends.clear();
+        self.ends.drop_all(|_| true);
         self.take_seen();
     }
 

@@ -30,7 +30,8 @@ impl Load {
         let gap = 1_000_000_000 / u64::from(plan.per_second);
         let start = self.now();
         let end = start + nanos(plan.length);
-        let (mut due, mut turn, mut worked) = (start, 0, 0);
+        let worked = self.worked();
+        let (mut due, mut turn) = (start, 0);
         loop {
             let now = self.now();
             if now >= end {
@@ -50,12 +51,7 @@ impl Load {
             } else {
                 Duration::from_nanos(due.saturating_sub(self.now()))
             };
-            let slept = self.turn(Some(wait));
-            if let Some(slept) = slept {
-                worked += self.now() - now - slept;
-            } else if sent {
-                worked += self.now() - now;
-            }
+            self.timed_turn(wait, now, sent);
             hook(self, now - start);
         }
         let length = self.now() - start;
@@ -64,7 +60,7 @@ impl Load {
         Exchanged {
             trips: std::mem::take(&mut self.trips),
             missing,
-            worked: Duration::from_nanos(worked),
+            worked: self.worked().saturating_sub(worked),
             length: Duration::from_nanos(length),
         }
     }
@@ -74,19 +70,19 @@ impl Load {
         let missing = |load: &Self| load.clients.iter().map(|client| client.due.len()).sum();
         let patience = self.now() + nanos(DRAIN_MAX);
         while missing(self) > 0_usize && self.now() < patience {
-            self.turn(Some(Duration::from_millis(5)));
+            self.turn(Duration::from_millis(5));
         }
         missing(self)
     }
 
     /// Sends messages back to back: one is under way on each session, and the next goes when it is back. `hook` is called all the
-    /// while, and at the end, with the time since the start.
+    /// while, and at the end, with the time since the start. Says how many messages never came back.
     pub fn back_to_back(
         &mut self,
         message: &[u8],
         length: Duration,
         hook: &mut dyn FnMut(&mut Self, u64),
-    ) {
+    ) -> usize {
         message.clone_into(&mut self.message);
         self.trips.clear();
         let start = self.now();
@@ -96,14 +92,16 @@ impl Load {
         }
         self.answers = true;
         while self.now() - start < nanos(length) {
-            self.turn(Some(Duration::ZERO));
+            let now = self.now();
+            self.timed_turn(Duration::ZERO, now, false);
             let since = self.now() - start;
             hook(self, since);
         }
         let since = self.now() - start;
         hook(self, since);
         self.answers = false;
-        self.drain();
+        let missing = self.drain();
         self.trips.clear();
+        missing
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 /// What was seen of connections since it was last taken.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
-    /// Of each Logon that an engine answered: when the connection was begun, and when the answer was there.
-    pub answered: Vec<(u64, u64)>,
-    /// Connections that ended, or brought something else, before that.
+    /// Each Logon that an engine answered: when the connection was due, and how long it took from then until the answer was there.
+    pub answered: Vec<Trip>,
+    /// Connections that ended, brought something else, or were given up, before that.
     pub refused: usize,
     /// Sessions that ended, or brought something else, after that.
     pub lost: usize,
@@ -15,7 +15,7 @@ pub struct Seen {
     pub misrouted: usize,
 }
 
-/// One round trip: when it was due, and how long it took from then.
+/// One round trip, of a message or of a connection's Logon: when it was due, and how long it took from then.
 #[derive(Clone, Copy, Debug)]
 pub struct Trip {
     /// Nanoseconds since the load began.

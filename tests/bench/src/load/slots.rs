@@ -50,12 +50,16 @@ impl<T> Slots<T> {
         self.all.len() - self.free.len() - self.freed.len()
     }
 
-    /// All go at once: nothing is looked at.
-    pub(super) fn clear(&mut self) {
+    /// Whoever is so goes. Says how many went.
+    pub(super) fn drop_all(&mut self, is_so: impl Fn(&T) -> bool) -> usize {
+        let before = self.count();
         for place in 0..self.all.len() {
-            self.take(place);
+            if self.get(place).is_some_and(|one| is_so(one)) {
+                self.take(place);
+            }
         }
         self.settle();
+        before - self.count()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {

@@ -93,8 +93,8 @@ fn one(bench: &mut Bench, subject: &mut Subject, newcomer: usize) -> Measured {
             change.commit();
             load.now()
         });
-        if let Some((_, answered)) = load.seen().answered.first() {
-            applied.get_or_insert(answered - at);
+        if let Some(trip) = load.seen().answered.first() {
+            applied.get_or_insert((trip.due + trip.took).saturating_sub(at));
         } else if load.now() >= at + asked * nanos(ASK) {
             asked += 1;
             load.ask(&target, &sender);

@@ -1,33 +1,39 @@
 //! What does it cost that a counterparty connects and logs on, and how many can?
 
-use super::Measured;
+use super::{Measured, round_trips};
 use crate::load::Pace;
 use crate::metrics::{
-    CONNECTS, CONNECTS_TLS, CPU_AT_MOST, CPU_PER_CONNECT, ERRORS, GENERATOR_SATURATED, P50, P99,
+    CONNECTS, CONNECTS_TLS, CPU_AT_MOST, CPU_PER_CONNECT, ERRORS, GENERATOR_SATURATED, P999,
     PER_SECOND, SATURATED,
 };
 use crate::rounds::{Bench, named};
 use crate::sample::Watch;
-use crate::statistics::percentile;
 use crate::subject::Subject;
-use crate::units::{count, micros};
+use crate::units::count;
 
 /// Connections a second, while it is measured what one costs.
 const CONNECTS_PACE: u32 = 1_000;
 /// Connections at a time, while it is measured how many there can be.
 const CONNECTS_AT_A_TIME: usize = 64;
 
-/// Connections of counterparties that so many rules know.
-pub(crate) fn measure(bench: &mut Bench, subjects: &[Subject], rules: usize, tls: bool) {
+/// Connections of counterparties that so many rules know. Each round has subjects that were started for it: what differs from start to start
+/// belongs to the spread.
+pub(crate) fn measure(bench: &mut Bench, rules: usize, tls: bool) {
     let table = if tls { CONNECTS_TLS } else { CONNECTS };
     let load = format!("{rules} rules");
-    let (rounds, all) = (bench.scale.rounds, named(subjects, !tls));
-    for (_, subject) in &all {
-        settle(bench, subject, rules, tls);
+    for number in 0..bench.scale.rounds {
+        let subjects = bench.started(rules);
+        let all = named(&subjects, !tls);
+        for (_, subject) in &all {
+            settle(bench, subject, rules, tls);
+        }
+        bench.say(&format!("{table}: {load}"));
+        for (name, subject) in &all {
+            bench.round((table, &load), name, number, |bench| {
+                round(bench, subject, rules, tls)
+            });
+        }
     }
-    bench.turns((table, &load), rounds, &all, |bench, subject| {
-        round(bench, subject, rules, tls)
-    });
 }
 
 /// Lets a subject see thousands, of which nothing is measured: what runs the filter compiles what it meets often once more, and takes
@@ -47,18 +53,18 @@ fn round(bench: &mut Bench, subject: &Subject, rules: usize, tls: bool) -> Measu
         let mut watch = Watch::over(subject, &bench.setting.cores, &bench.scale);
         let length = watch.length();
         let load = &mut bench.load;
+        let begun = load.now();
         load.visit(&target, pace, rules, length, &mut |load, since| {
             watch.look(load, since);
         });
-        (watch.spent(), load.take_seen())
+        (begun, watch.spent(), load.take_seen())
     };
-    let (paced, seen) = visit(Pace::PerSecond(CONNECTS_PACE));
+    let (begun, paced, seen) = visit(Pace::PerSecond(CONNECTS_PACE));
     let mut all = paced.map_or_else(Vec::new, |paced| paced.costs(CPU_PER_CONNECT));
-    let mut took: Vec<u64> = seen.answered.iter().map(|(begun, at)| at - begun).collect();
-    took.sort_unstable();
-    all.push((P50, micros(percentile(&took, 0.5))));
-    all.push((P99, micros(percentile(&took, 0.99))));
-    let (full, seen_full) = visit(Pace::AtATime(CONNECTS_AT_A_TIME));
+    // Too few for a thousandth.
+    let told = round_trips(&seen.answered, begun, &bench.scale);
+    all.extend(told.into_iter().filter(|(metric, _)| *metric != P999));
+    let (_, full, seen_full) = visit(Pace::AtATime(CONNECTS_AT_A_TIME));
     if let Some(full) = full {
         all.extend(full.costs(CPU_AT_MOST).first());
         all.push((PER_SECOND, full.per_second()));

@@ -1,22 +1,16 @@
 //! What does a message cost over live sessions, and how long is it on its way?
 
-use std::time::Duration;
-
-use super::{GATHER_AT_A_TIME, Measured};
-use crate::load::{Exchanged, Plan, Trip, message, nanos};
+use super::{GATHER_AT_A_TIME, Measured, round_trips};
+use crate::load::{Plan, message};
 use crate::metrics::{
     CPU_BACK_TO_BACK, CPU_PER_MESSAGE, ERRORS, GENERATOR_SHARE, MESSAGES, MESSAGES_PER_SECOND,
-    MESSAGES_TLS, P50, P99, P999,
+    MESSAGES_TLS,
 };
 use crate::rounds::{Bench, named};
 use crate::sample::Watch;
 use crate::scale::RULES;
-use crate::statistics::percentile;
 use crate::subject::Subject;
-use crate::units::{count, micros};
-
-/// Around the moments in which the processors are looked at, no round trip counts.
-const AROUND: Duration = Duration::from_millis(20);
+use crate::units::count;
 
 /// Messages a second, all sessions together: a fraction of what any subject can do.
 const fn pace(sessions: usize) -> u32 {
@@ -64,7 +58,7 @@ fn round(
     };
     let exchanged = load.exchange(&plan, &mut |load, since| paced.look(load, since));
     let mut full = Watch::over(subject, cores, scale);
-    load.back_to_back(message, full.length(), &mut |load, since| {
+    let missing = load.back_to_back(message, full.length(), &mut |load, since| {
         full.look(load, since);
     });
     let seen = load.take_seen();
@@ -74,7 +68,8 @@ fn round(
     if let Some(paced) = &paced {
         all.extend(paced.costs(CPU_PER_MESSAGE));
     }
-    all.extend(round_trips(&exchanged, scale.warm, scale.window));
+    let start = exchanged.trips.iter().map(|trip| trip.due).min();
+    all.extend(round_trips(&exchanged.trips, start.unwrap_or(0), scale));
     if let Some(full) = full {
         all.extend(full.costs(CPU_BACK_TO_BACK).first());
         all.push((MESSAGES_PER_SECOND, full.per_second()));
@@ -84,25 +79,7 @@ fn round(
     }
     let busy = exchanged.worked.as_secs_f64() / exchanged.length.as_secs_f64();
     all.push((GENERATOR_SHARE, 100.0 * busy));
-    let errors = missing_sessions + exchanged.missing + seen.lost + seen.misrouted;
+    let errors = missing_sessions + exchanged.missing + missing + seen.lost + seen.misrouted;
     all.push((ERRORS, count(errors)));
     all
-}
-
-/// The round trips of what was due within the window, but for the moments in which the processors were looked at.
-fn round_trips(exchanged: &Exchanged, warm: Duration, window: Duration) -> Measured {
-    let Some(start) = exchanged.trips.iter().map(|trip| trip.due).min() else {
-        return Vec::new();
-    };
-    let (from, to) = (
-        nanos(warm + AROUND),
-        nanos((warm + window).saturating_sub(AROUND)),
-    );
-    let within = |trip: &&Trip| trip.due - start >= from && trip.due - start < to;
-    let trips = exchanged.trips.iter().filter(within);
-    let mut took: Vec<u64> = trips.map(|trip| trip.took).collect();
-    took.sort_unstable();
-    [(P50, 0.5), (P99, 0.99), (P999, 0.999)]
-        .map(|(metric, part)| (metric, micros(percentile(&took, part))))
-        .to_vec()
 }

@@ -1,14 +1,19 @@
 //! How long until a subject answers, and how much memory does it take?
 
-use super::{GATHER_AT_A_TIME, Measured};
+use std::time::{Duration, Instant};
+
+use super::{GATHER_AT_A_TIME, Measured, storm};
 use crate::cpu;
-use crate::metrics::{MEMORY, MEMORY_NOT_ENVOY, PER_SESSION, START, START_UP};
+use crate::load::Load;
+use crate::metrics::{IDLE_CPU, MEMORY, MEMORY_NOT_ENVOY, PER_SESSION, START, START_UP};
 use crate::rounds::Bench;
 use crate::subject::{Kind, Rules, Subject};
 use crate::units::{count, count_u64, mib, millis};
 
-/// Sessions that show what one takes.
-const MEMORY_SESSIONS: usize = 2_000;
+/// Sessions that fill what the start has left free, and then those that show what one more takes.
+const MEMORY_SESSIONS: [usize; 2] = [1_000, 3_000];
+/// How long it is looked at with no session.
+const IDLE: Duration = Duration::from_secs(2);
 
 /// With the fewest rules, and with the most.
 pub(crate) fn measure(bench: &mut Bench) {
@@ -35,15 +40,32 @@ fn round(bench: &mut Bench, kind: Kind, rules: usize) -> Measured {
         let others = cpu::memory_kb(&subject.part(false));
         all.push((MEMORY_NOT_ENVOY, mib(others)));
     }
+    all.push((IDLE_CPU, idle(&subject)));
     if Some(&rules) == bench.scale.rules.first() {
-        let target = subject.target(false);
-        load.gather(&target, MEMORY_SESSIONS, GATHER_AT_A_TIME, rules);
-        let live = load.live();
-        let more = cpu::memory_kb(&subject.pids()).saturating_sub(memory);
-        all.push((PER_SESSION, count_u64(more) / count(live.max(1))));
+        all.push((PER_SESSION, per_session(load, &subject, rules)));
         load.leave();
     }
-    drop(subject);
     load.forget();
+    bench.leaving.push(subject);
     all
+}
+
+/// How much of a processor it uses with nobody there, %.
+fn idle(subject: &Subject) -> f64 {
+    let (before, begun) = (cpu::of_processes(&subject.pids()), Instant::now());
+    std::thread::sleep(IDLE);
+    let used = cpu::of_processes(&subject.pids()).saturating_sub(before);
+    100.0 * used.as_secs_f64() / begun.elapsed().as_secs_f64()
+}
+
+/// What one session more takes, KiB.
+fn per_session(load: &mut Load, subject: &Subject, rules: usize) -> f64 {
+    let target = subject.target(false);
+    let [few, more] = MEMORY_SESSIONS;
+    let more = more.min(storm::most().saturating_sub(few));
+    load.gather(&target, few, GATHER_AT_A_TIME, rules);
+    let (memory, live) = (cpu::memory_kb(&subject.pids()), load.live());
+    load.gather(&target, more, GATHER_AT_A_TIME, rules);
+    let added = cpu::memory_kb(&subject.pids()).saturating_sub(memory);
+    count_u64(added) / count((load.live() - live).max(1))
 }

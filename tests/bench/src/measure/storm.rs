@@ -2,7 +2,7 @@
 
 use super::Measured;
 use crate::cpu;
-use crate::metrics::{CPU_PER_CONNECT, ERRORS, LAST_ON, PEAK, STORM};
+use crate::metrics::{CPU_PER_CONNECT, ERRORS, GENERATOR_SHARE, LAST_ON, PEAK, STORM};
 use crate::rounds::{Bench, named};
 use crate::scale::RULES;
 use crate::subject::{Kind, Subject, open_files};
@@ -31,16 +31,19 @@ fn round(bench: &mut Bench, subject: &Subject, counterparties: usize) -> Measure
     cpu::forget_peaks(&pids);
     let target = subject.target(false);
     let before = cpu::of_processes(&pids);
+    let worked = load.worked();
     let took = load.gather(&target, counterparties, counterparties, RULES);
     let cpu = cpu::of_processes(&pids).saturating_sub(before);
     let live = load.live();
     let seen = load.take_seen();
+    let busy = load.worked().saturating_sub(worked).as_secs_f64() / took.as_secs_f64();
     let mut all = vec![(LAST_ON, millis(took))];
     if subject.kind() != Kind::Direct {
         all.push((PEAK, mib(cpu::peak_kb(&pids))));
         let each = cpu.as_secs_f64() * 1e6 / count(counterparties);
         all.push((CPU_PER_CONNECT, each));
     }
+    all.push((GENERATOR_SHARE, (100.0 * busy).min(100.0)));
     all.push((ERRORS, count(counterparties - live + seen.misrouted)));
     load.leave();
     load.take_seen();
@@ -49,7 +52,7 @@ fn round(bench: &mut Bench, subject: &Subject, counterparties: usize) -> Measure
 
 /// How many counterparties fit: of the files that a process may open the gateway, as `envoy/gateway.yaml` says why, gives a quarter to
 /// counterparties.
-fn most() -> usize {
+pub(super) fn most() -> usize {
     let files = usize::try_from(open_files()).unwrap_or(usize::MAX);
     files.saturating_sub(200) / 4 / 100 * 100
 }
