@@ -31,6 +31,7 @@ pub mod metrics;
 pub mod parts;
 pub mod plot;
 pub mod quiet;
+mod reach;
 pub mod report;
 mod rounds;
 pub mod run;

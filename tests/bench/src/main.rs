@@ -29,6 +29,9 @@ struct Arguments {
     /// These subjects alone; repeatable
     #[arg(long, value_parser = Kind::ALL.map(Kind::name))]
     subject: Vec<String>,
+    /// So many rules, where their number varies; repeatable
+    #[arg(long, value_name = "NUMBER")]
+    rules: Vec<usize>,
     /// What Envoy's settings do, instead of the peers
     #[arg(long, conflicts_with = "subject")]
     tuned: bool,
@@ -80,6 +83,9 @@ fn main() -> ExitCode {
         scale
             .subjects
             .retain(|kind| arguments.subject.iter().any(|it| it == kind.name()));
+    }
+    if !arguments.rules.is_empty() {
+        scale.rules.clone_from(&arguments.rules);
     }
     let run = Run::new(scale, &cores);
     let (kinds, scale) = (run.kinds().to_vec(), run.scale().clone());

@@ -11,6 +11,7 @@ use crate::metrics::{
 };
 use crate::plot::Plot;
 use crate::quiet::Disturbed;
+use crate::reach;
 use crate::run::versions;
 use crate::scale::Scale;
 use crate::subject::{Kind, open_files};
@@ -150,6 +151,7 @@ pub fn write(directory: &Path, figures: &Figures, facts: &Facts) -> std::io::Res
     std::fs::create_dir_all(directory)?;
     std::fs::write(directory.join("results.csv"), csv(figures))?;
     let mut text = METHOD.replace("@FACTS@", facts_table(facts).trim_end());
+    text = text.replace("@REACH@", reach::table(figures).trim_end());
     for (place, table) in PLACES {
         let made = match figures.of_table(table).next() {
             Some(_) => markdown(figures, table),

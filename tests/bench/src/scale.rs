@@ -55,7 +55,7 @@ impl Scale {
             settle: Duration::from_secs(2),
             sizes: vec![150, 2_048],
             sessions: vec![1, 16, 256, 2_000],
-            rules: vec![10, 1_000, 10_000],
+            rules: vec![10, 1_000, 10_000, 100_000],
             storm: 5_000,
             starts: 3,
             changes: 3,

@@ -33,9 +33,14 @@ const HAPROXY: &str = include_str!("../config/haproxy.cfg");
 const NGINX: &str = include_str!("../config/nginx.conf");
 const NGINX_SCRIPT: &str = include_str!("../config/fix.js");
 const ENVOY: &str = include_str!("../config/envoy.yaml");
+/// How Envoy is told to drive its sockets by `io_uring`.
+const IO_URING: &str = "default_socket_interface: envoy.extensions.network.socket_interface.default_socket_interface
+bootstrap_extensions: [{ name: envoy.extensions.network.socket_interface.default_socket_interface, typed_config: { '@type': type.googleapis.com/envoy.extensions.network.socket_interface.v3.DefaultSocketInterface, io_uring_options: {} } }]";
 
 /// How long a subject may take to answer its first Logon.
 const START_MAX: Duration = Duration::from_mins(1);
+/// How many of the gateway's rules stand in one file: a file has 16 MiB at most.
+const RULES_A_FILE: usize = 10_000;
 /// How often it is asked.
 const START_LOOK: Duration = Duration::from_millis(5);
 
@@ -76,17 +81,35 @@ pub enum Tuning {
     TwoOneSocket,
     /// Two workers, each on a processor of its own, where there is one.
     TwoPinned,
+    /// One worker, whose sockets are driven by `io_uring`.
+    IoUring,
 }
 
 impl Tuning {
     /// What it sets of a listener.
     const fn listener(self) -> &'static str {
         match self {
-            Self::None | Self::TwoWorkers | Self::TwoPinned => {
+            Self::None | Self::TwoWorkers | Self::TwoPinned | Self::IoUring => {
                 "connection_balance_config: { exact_balance: {} }"
             }
             Self::TwoHashed => "enable_reuse_port: true",
             Self::TwoOneSocket => "enable_reuse_port: false",
+        }
+    }
+
+    /// What it sets of the whole Envoy.
+    const fn bootstrap(self) -> &'static str {
+        match self {
+            Self::TwoPinned => "enable_worker_cpu_affinity: true",
+            Self::IoUring => IO_URING,
+            Self::None | Self::TwoWorkers | Self::TwoHashed | Self::TwoOneSocket => "",
+        }
+    }
+
+    const fn workers(self) -> &'static str {
+        match self {
+            Self::None | Self::IoUring => "1",
+            Self::TwoWorkers | Self::TwoHashed | Self::TwoOneSocket | Self::TwoPinned => "2",
         }
     }
 }
@@ -102,8 +125,9 @@ impl Kind {
     ];
 
     /// Those that show what Envoy's settings do: plain Envoy and the gateway as they are, and with each.
-    pub const TUNED: [Self; 7] = [
+    pub const TUNED: [Self; 8] = [
         Self::Envoy(Tuning::None),
+        Self::Envoy(Tuning::IoUring),
         Self::Envoy(Tuning::TwoWorkers),
         Self::Envoy(Tuning::TwoHashed),
         Self::Envoy(Tuning::TwoOneSocket),
@@ -124,6 +148,7 @@ impl Kind {
             Self::Envoy(Tuning::TwoHashed) => "Envoy, 2 workers, by hash",
             Self::Envoy(Tuning::TwoOneSocket) => "Envoy, 2 workers, one socket",
             Self::Envoy(Tuning::TwoPinned) => "Envoy, 2 workers, pinned",
+            Self::Envoy(Tuning::IoUring) => "Envoy, io_uring",
             Self::Gateway(Workers::One) => "gateway",
             Self::Gateway(Workers::Two) => "gateway, 2 workers",
         }
@@ -203,6 +228,11 @@ impl Rules {
     #[must_use]
     pub fn count(&self) -> usize {
         self.0.len()
+    }
+
+    /// The same, so many at a time.
+    fn parts(&self, size: usize) -> impl Iterator<Item = Self> {
+        self.0.chunks(size).map(|part| Self(part.to_vec()))
     }
 
     fn lines(&self, mut line: impl FnMut(&str, usize) -> String) -> String {
@@ -435,7 +465,9 @@ impl Subject {
                     self.put(&format!("rules/{name}.yaml"), &text);
                 }
                 let route = |sender: &str, engine: usize| format!("---\n{}", route(sender, engine));
-                self.put("rules/routes.yaml", &setting.rules.lines(route));
+                for (number, part) in setting.rules.parts(RULES_A_FILE).enumerate() {
+                    self.put(&format!("rules/routes-{number}.yaml"), &part.lines(route));
+                }
             }
         }
     }
@@ -496,7 +528,7 @@ impl Subject {
             ("@PORT@", self.plain.port().to_string()),
             ("@PORT_TLS@", self.secure.port().to_string()),
             ("@LISTENER@", tuning.listener().to_owned()),
-            ("@PINNED@", (tuning == Tuning::TwoPinned).to_string()),
+            ("@BOOTSTRAP@", tuning.bootstrap().to_owned()),
             ("@ENDPOINTS@", endpoints),
         ];
         edits.iter().fold(text.to_owned(), |text, (name, value)| {
@@ -529,10 +561,9 @@ impl Subject {
                         .arg("stderr");
                 }
                 Kind::Envoy(tuning) => {
-                    let workers = if tuning == Tuning::None { "1" } else { "2" };
                     command.arg(tool::envoy()).args([
                         "--concurrency",
-                        workers,
+                        tuning.workers(),
                         "--disable-hot-restart",
                     ]);
                     command

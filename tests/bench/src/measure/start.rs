@@ -15,14 +15,11 @@ const MEMORY_SESSIONS: [usize; 2] = [1_000, 3_000];
 /// How long it is looked at with no session.
 const IDLE: Duration = Duration::from_secs(2);
 
-/// With the fewest rules, and with the most.
+/// With each number of rules.
 pub(crate) fn measure(bench: &mut Bench) {
-    let (first, last) = (bench.scale.rules.first(), bench.scale.rules.last());
-    let mut sizes: Vec<usize> = first.into_iter().chain(last).copied().collect();
-    sizes.dedup();
     let kinds = bench.kinds.iter().filter(|kind| **kind != Kind::Direct);
     let all: Vec<(&str, Kind)> = kinds.map(|kind| (kind.name(), *kind)).collect();
-    for rules in sizes {
+    for rules in bench.scale.rules.clone() {
         bench.setting.rules = Rules::of(rules);
         let (load, starts) = (format!("{rules} rules"), bench.scale.starts);
         bench.turns((START, &load), starts, &all, |bench, kind| {

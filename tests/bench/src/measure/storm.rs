@@ -37,8 +37,12 @@ fn round(bench: &mut Bench, subject: &Subject, counterparties: usize) -> Measure
     let live = load.live();
     let seen = load.take_seen();
     let busy = load.worked().saturating_sub(worked).as_secs_f64() / took.as_secs_f64();
-    let mut all = vec![(LAST_ON, millis(took))];
-    if subject.kind() != Kind::Direct {
+    let mut all = Vec::new();
+    // Of a storm in which somebody was lost, that is what there is to tell.
+    if live == counterparties {
+        all.push((LAST_ON, millis(took)));
+    }
+    if live > 0 && subject.kind() != Kind::Direct {
         all.push((PEAK, mib(cpu::peak_kb(&pids))));
         let each = cpu.as_secs_f64() * 1e6 / count(counterparties);
         all.push((CPU_PER_CONNECT, each));
