@@ -249,14 +249,16 @@ fn routes(table: &Table, snapshot: &Snapshot, all: &Sessions) -> Vec<RouteStatus
         rows.insert(route, row);
     }
     for (route, of) in &all.routes {
-        let is_gone = !rows.contains_key(route);
+        let is_gone = !rows.contains_key(&**route);
         if is_gone && of.active() + of.held + of.connecting() == 0 {
             continue;
         }
-        let row = rows.entry(route.clone()).or_insert_with(|| RouteStatus {
-            route: route.clone(),
-            ..RouteStatus::default()
-        });
+        let row = rows
+            .entry(route.to_string())
+            .or_insert_with(|| RouteStatus {
+                route: route.to_string(),
+                ..RouteStatus::default()
+            });
         let mut latest = Latest::default();
         row.counts.add(of, row.target.as_deref(), &mut latest);
         row.counts.set_latest(&latest);

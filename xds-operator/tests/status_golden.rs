@@ -168,7 +168,10 @@ impl Scene {
         let all = Arc::make_mut(&mut self.known.sessions);
         let own: &mut Sessions = all.entry(gateway.to_owned()).or_default();
         for (route, service, connecting, active, held) in of {
-            let of = own.routes.entry(format!("trading/{route}")).or_default();
+            let of = own
+                .routes
+                .entry(format!("trading/{route}").into())
+                .or_default();
             let target = OfTarget {
                 connecting: *connecting,
                 active: *active,

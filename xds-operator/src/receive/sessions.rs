@@ -6,6 +6,7 @@
 //! Pure. Bounded: whoever can reach the port can report.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use fixgw_core::decision::{Decision, Reason};
 use fixgw_core::limits;
@@ -75,14 +76,20 @@ impl OfRoute {
     }
 }
 
+/// Connections by `namespace/name` of their route; `""`: what no route took. The names are shared: all of it is copied some times a second,
+/// for whoever looks.
+pub type Routes = BTreeMap<Arc<str>, OfRoute>;
+
 /// What one VM has told.
 #[derive(Debug, Default)]
 pub struct VmSessions {
     /// The last report that was taken in; 0: none.
     number: u64,
-    routes: BTreeMap<String, OfRoute>,
+    routes: Routes,
     /// What it tells anew, until that is whole: meanwhile what it told before counts.
-    anew: Option<BTreeMap<String, OfRoute>>,
+    anew: Option<Routes>,
+    /// Routes and targets of both.
+    kept: usize,
     /// Whether all was told once.
     is_whole: bool,
     is_cut: bool,
@@ -93,7 +100,8 @@ impl VmSessions {
     /// anything changed.
     pub fn take(&mut self, report: VmReport, room: usize) -> (u64, bool) {
         if report.since == 0 && report.number != 0 {
-            self.anew = Some(BTreeMap::new());
+            let dropped = self.anew.replace(Routes::new());
+            self.kept -= dropped.as_ref().map_or(0, size_of_all);
             self.is_cut = false;
             self.number = 0;
         }
@@ -103,25 +111,28 @@ impl VmSessions {
         }
         self.number = report.number;
         let changed = !report.routes.is_empty() || report.since == 0;
-        let mut left = room.saturating_sub(self.len());
+        let mut left = room.saturating_sub(self.kept);
         let routes = self.anew.as_mut().unwrap_or(&mut self.routes);
         for told in report.routes {
-            let before = routes.get(&told.route).map_or(0, size);
+            let before = routes.get(&*told.route).map_or(0, size);
             if !is_known(&told) {
                 self.is_cut = true;
                 continue;
             }
             let (route, of) = read(told);
-            let Some(after) = (left + before).checked_sub(size(&of)) else {
+            let size = size(&of);
+            let Some(after) = (left + before).checked_sub(size) else {
                 self.is_cut = true;
                 continue;
             };
             left = after;
+            self.kept = self.kept - before + size;
             routes.insert(route, of);
         }
         if !report.more {
             self.is_whole = true;
             if let Some(anew) = self.anew.take() {
+                self.kept -= size_of_all(&self.routes);
                 self.routes = anew;
             }
         }
@@ -130,17 +141,13 @@ impl VmSessions {
 
     /// Routes and targets that are kept.
     #[must_use]
-    pub fn len(&self) -> usize {
-        let all = self
-            .routes
-            .values()
-            .chain(self.anew.iter().flat_map(BTreeMap::values));
-        all.map(size).sum()
+    pub const fn len(&self) -> usize {
+        self.kept
     }
 
     /// Whether none is.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub const fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
@@ -148,6 +155,10 @@ impl VmSessions {
 /// What a route takes of the room.
 fn size(of: &OfRoute) -> usize {
     1 + of.targets.len()
+}
+
+fn size_of_all(routes: &Routes) -> usize {
+    routes.values().map(size).sum()
 }
 
 /// Whether it may be a VM's word: names of objects, which move nobody's cursor, and as many targets as one tells.
@@ -159,7 +170,7 @@ fn is_known(told: &RouteReport) -> bool {
         && targets.map(|of| of.target.as_str()).all(is_name)
 }
 
-fn read(told: RouteReport) -> (String, OfRoute) {
+fn read(told: RouteReport) -> (Arc<str>, OfRoute) {
     let targets = told.targets.into_iter().map(|of| {
         let counts = OfTarget {
             connecting: of.connecting.into(),
@@ -180,14 +191,14 @@ fn read(told: RouteReport) -> (String, OfRoute) {
         logon_unix_ms: told.logon_unix_ms,
         decided,
     };
-    (told.route, of)
+    (told.route.into(), of)
 }
 
 /// The connections of one proxy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sessions {
-    /// By `namespace/name`; `""`: what no route took.
-    pub routes: BTreeMap<String, OfRoute>,
+    /// Of all of its VMs.
+    pub routes: Routes,
     /// Whether some are missing, for there are more than are kept.
     pub is_cut: bool,
     /// The oldest table that one of its VMs uses; 0: one has none.
@@ -213,9 +224,13 @@ impl Sessions {
         self.vms_missing += other.vms_missing;
     }
 
-    fn take_in(&mut self, routes: &BTreeMap<String, OfRoute>, revision: Option<u64>, is_cut: bool) {
-        for (route, of) in routes {
-            self.routes.entry(route.clone()).or_default().add(of);
+    fn take_in(&mut self, routes: &Routes, revision: Option<u64>, is_cut: bool) {
+        if self.routes.is_empty() {
+            self.routes.clone_from(routes);
+        } else {
+            for (route, of) in routes {
+                self.routes.entry(route.clone()).or_default().add(of);
+            }
         }
         self.is_cut |= is_cut;
         self.revision = [self.revision, revision].into_iter().flatten().min();
@@ -278,6 +293,37 @@ mod tests {
         // From a filter that tells nothing of its connections.
         assert_eq!(vm.take(report(0, 0, &[]), ROOM), (0, false));
         assert_eq!(vm.len(), 2);
+    }
+
+    #[test]
+    fn what_is_kept_is_counted_however_it_came_and_went() {
+        let mut vm = VmSessions::default();
+        let counted =
+            |vm: &VmSessions| size_of_all(&vm.routes) + vm.anew.as_ref().map_or(0, size_of_all);
+        let more = |report: VmReport| VmReport {
+            more: true,
+            ..report
+        };
+        let gone = |route: &str| RouteReport {
+            targets: Vec::new(),
+            ..told(route, 0)
+        };
+        for (step, report) in [
+            report(0, 1, &[told("a", 1), told("b", 1)]),
+            report(1, 2, &[gone("a"), told("c", 1)]),
+            // Told anew, interrupted, and told anew again.
+            more(report(0, 3, &[told("a", 1), told("d", 1)])),
+            more(report(0, 4, &[told("a", 2)])),
+            report(4, 5, &[told("e", 1), told("f", 1)]),
+            report(7, 8, &[told("g", 1)]),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            vm.take(report, 2 * ROOM);
+            assert_eq!(vm.len(), counted(&vm), "after step {step}");
+        }
+        assert_eq!(vm.len(), 6);
     }
 
     #[test]

@@ -739,7 +739,7 @@ fn sessions<'k>(known: &'k Known, whose: Whose<'_>) -> BTreeMap<&'k str, Vec<&'k
             }
             Whose::These(names) => {
                 for name in names {
-                    if let Some((route, of)) = proxy.routes.get_key_value(&name.to_string()) {
+                    if let Some((route, of)) = proxy.routes.get_key_value(&*name.to_string()) {
                         all.entry(route).or_default().push(of);
                     }
                 }

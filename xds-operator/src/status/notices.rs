@@ -3,6 +3,7 @@
 //! Each is said once for a gateway, when all of its workers use the table that made it so: then no more are added.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use fixgw_core::decision::Severity;
 use fixgw_core::table::Table;
@@ -24,29 +25,31 @@ enum Told {
 /// What was said.
 #[derive(Debug, Default)]
 pub struct Notices {
-    told: BTreeMap<(String, String), Told>,
+    /// By gateway, and by route.
+    told: BTreeMap<String, BTreeMap<Arc<str>, Told>>,
 }
 
 impl Notices {
     /// What is new. The account is bounded by the routes that VMs may tell of.
     pub fn observe(&mut self, table: &Table, all: &AllSessions) -> Vec<Message> {
         let mut messages = Vec::new();
-        let mut stands = BTreeMap::new();
-        // What a VM has not told is not over: after a break it tells everything anew.
-        let whole = |node: &str| all.get(node).is_some_and(|own| own.vms_missing == 0);
-        for (node, sessions) in all.iter().filter(|(node, _)| whole(node)) {
+        // What a VM has not told is not over: after a break it tells everything anew. A gateway that is not heard any more may be
+        // heard again, and its sessions are what they were.
+        let whole = all.iter().filter(|(_, own)| own.vms_missing == 0);
+        for (node, sessions) in whole {
+            let told = self.told.remove(node).unwrap_or_default();
+            let mut stands = BTreeMap::new();
             let is_in_force = sessions
                 .revision
                 .is_some_and(|used| used >= table.revision());
             for (route, of) in &sessions.routes {
                 let active = of.active();
-                let key = (node.clone(), route.clone());
-                let before = self.told.remove(&key);
                 if active == 0 || route.is_empty() {
                     continue;
                 }
+                let before = told.get(route);
                 if !is_in_force {
-                    stands.extend(before.map(|before| (key, before)));
+                    stands.extend(before.map(|before| (route.clone(), before.clone())));
                     continue;
                 }
                 let now = match target_of(table, route) {
@@ -56,8 +59,8 @@ impl Notices {
                     }
                     Some(_) => None,
                 };
-                if before != now {
-                    let was_orphaned = before == Some(Told::Orphaned);
+                if before != now.as_ref() {
+                    let was_orphaned = before == Some(&Told::Orphaned);
                     messages.extend(was_orphaned.then(|| is_back(node, route, active)));
                     messages.extend(match &now {
                         Some(Told::Orphaned) => Some(orphaned(node, route, active)),
@@ -67,13 +70,12 @@ impl Notices {
                         None => None,
                     });
                 }
-                stands.extend(now.map(|now| (key, now)));
+                stands.extend(now.map(|now| (route.clone(), now)));
+            }
+            if !stands.is_empty() {
+                self.told.insert(node.clone(), stands);
             }
         }
-        // A gateway that is not heard any more may be heard again, and its sessions are what they were.
-        let silent = std::mem::take(&mut self.told).into_iter();
-        stands.extend(silent.filter(|((node, _), _)| !whole(node)));
-        self.told = stands;
         bounded(messages)
     }
 }

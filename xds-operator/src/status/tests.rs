@@ -62,7 +62,7 @@ fn sessions(revision: u64, live: &[(&str, &str, u64)]) -> AllSessions {
         ..Sessions::default()
     };
     for (route, target, active) in live {
-        let of = own.routes.entry(format!("t/{route}")).or_default();
+        let of = own.routes.entry(format!("t/{route}").into()).or_default();
         let counts = OfTarget {
             connecting: 0,
             active: *active,

@@ -160,7 +160,10 @@ impl Cluster {
     fn count(&mut self, number: usize, connecting: u64) {
         let all = Arc::make_mut(&mut self.known.sessions);
         let own = all.entry("gw".to_owned()).or_default();
-        let of = own.routes.entry(name(number).to_string()).or_default();
+        let of = own
+            .routes
+            .entry(name(number).to_string().into())
+            .or_default();
         let target = OfTarget {
             connecting,
             active: 0,
