@@ -41,7 +41,16 @@ fn revision() -> String {
         said("git", &[&here, arguments].concat())
     };
     let revision = of(&["rev-parse", "--short=12", "HEAD"]);
-    let changed = !of(&["status", "--porcelain", "--untracked-files=no"]).is_empty();
+    // What a run writes is no change of what it measured.
+    let sources = [
+        "status",
+        "--porcelain",
+        "--untracked-files=no",
+        "--",
+        ".",
+        ":!docs/benchmarks",
+    ];
+    let changed = !of(&sources).is_empty();
     if changed {
         format!("{revision}, with changes")
     } else {
