@@ -138,7 +138,7 @@ impl Replica {
     fn connect(&self, route: &str, active: u64) {
         self.sessions.send_modify(|all| {
             let own = Arc::make_mut(all).entry("gw".to_owned()).or_default();
-            let of = own.routes.entry(format!("{NAMESPACE}/{route}"));
+            let of = own.routes.entry(format!("{NAMESPACE}/{route}").into());
             let target = OfTarget {
                 connecting: 0,
                 active,
