@@ -82,15 +82,9 @@ impl Moved {
 /// What is wrong with one of them, in words.
 pub fn moved(then: &str, now: &str) -> Result<Moved, String> {
     let (then, now) = (read(then)?, read(now)?);
-    let mut moved = Moved {
-        left_out: then.keys().filter(|key| !now.contains_key(*key)).count(),
-        ..Moved::default()
-    };
+    let mut moved = Moved::default();
     for (key, now) in &now {
-        let Some(then) = then.get(key) else {
-            moved.left_out += 1;
-            continue;
-        };
+        let Some(then) = then.get(key) else { continue };
         moved.compared += 1;
         let metric = now.metric.as_str();
         let apart = now.least > then.most || now.most < then.least;
@@ -117,12 +111,13 @@ pub fn moved(then: &str, now: &str) -> Result<Moved, String> {
             number(then.most)
         );
         let more = now.median > then.median || COUNTS.contains(&metric);
-        if more == MORE_IS_BETTER.contains(&now.metric.as_str()) {
+        if more == MORE_IS_BETTER.contains(&metric) {
             moved.better.push(told);
         } else {
             moved.worse.push(told);
         }
     }
+    moved.left_out = then.len() + now.len() - 2 * moved.compared;
     if moved.compared == 0 {
         return Err("it has no figure that was measured now, too".to_owned());
     }

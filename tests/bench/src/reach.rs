@@ -9,9 +9,10 @@ use crate::metrics::{
     CHANGE, CONNECTS, CPU_AT_MOST, CPU_BACK_TO_BACK, CPU_PER_CONNECT, CPU_PER_MESSAGE, ERRORS,
     LOST, MESSAGES, P50, P99, STORM,
 };
+use crate::subject::{Kind, Workers};
 
 /// Of whom.
-const GATEWAY: &str = "gateway";
+const GATEWAY: &str = Kind::Gateway(Workers::One).name();
 
 /// What a figure is to be, under each load.
 #[derive(Clone, Copy)]

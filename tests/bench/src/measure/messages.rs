@@ -56,6 +56,7 @@ fn round(
         length: paced.length(),
         spins: true,
     };
+    let begun = load.now();
     let exchanged = load.exchange(&plan, &mut |load, since| paced.look(load, since));
     let mut full = Watch::over(subject, cores, scale);
     let missing = load.back_to_back(message, full.length(), &mut |load, since| {
@@ -68,8 +69,7 @@ fn round(
     if let Some(paced) = &paced {
         all.extend(paced.costs(CPU_PER_MESSAGE));
     }
-    let start = exchanged.trips.iter().map(|trip| trip.due).min();
-    all.extend(round_trips(&exchanged.trips, start.unwrap_or(0), scale));
+    all.extend(round_trips(&exchanged.trips, begun, scale));
     if let Some(full) = full {
         all.extend(full.costs(CPU_BACK_TO_BACK).first());
         all.push((MESSAGES_PER_SECOND, full.per_second()));
